@@ -1,0 +1,161 @@
+"""The data section: mix, sources' policies, the stage list of each kind, tokenizer, storage."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from expedition.plan.section import Section
+
+Kind = Literal["web", "code", "books", "image-text", "video-text", "audio-text", "driving", "synthetic"]
+
+
+class MixShare(Section):
+    """One line of the data mix."""
+
+    kind: Kind
+    """Kind of document; driving data is a stated sub-share of video-text."""
+    description: str = ""
+    """What the line stands for in the design document."""
+    tokens: float = Field(gt=0)
+    """Tokens planned over the programme."""
+    weight: float | None = Field(None, ge=0)
+    """Share of a batch's tokens; None: in proportion to `tokens`. Set where a stage of training samples otherwise."""
+
+
+class DataMix(Section):
+    """Planned tokens by kind."""
+
+    version: str
+    """Version of the table in the design document."""
+    total_tokens: float = Field(gt=0)
+    """Tokens in all; must equal the sum of the shares."""
+    shares: tuple[MixShare, ...]
+    """The lines of the table."""
+    driving_share_of_video: float = Field(0.2, ge=0, le=1)
+    """Part of the video-text tokens that is driving data."""
+
+    @model_validator(mode="after")
+    def _sums(self) -> DataMix:
+        total = sum(share.tokens for share in self.shares)
+        if abs(total - self.total_tokens) > 1e-6 * self.total_tokens:
+            raise ValueError(f"the shares sum to {total:.4g} tokens, total_tokens is {self.total_tokens:.4g}")
+        kinds = [share.kind for share in self.shares]
+        for kind in kinds:
+            if kinds.count(kind) > 1:
+                raise ValueError(f"kind {kind!r} has two lines")
+        return self
+
+    def weights(self) -> dict[str, float]:
+        """Share of each kind in a batch, summing to 1; driving is split off video-text unless it has its own line."""
+        raw = {share.kind: share.tokens if share.weight is None else share.weight for share in self.shares}
+        if "driving" not in raw and "video-text" in raw:
+            raw["driving"] = raw["video-text"] * self.driving_share_of_video
+            raw["video-text"] -= raw["driving"]
+        total = sum(raw.values())
+        return {kind: value / total for kind, value in raw.items()}
+
+
+class SourcePolicy(Section):
+    """What is decided about one source before any of it is used."""
+
+    kind: Kind
+    """Kind of its documents."""
+    licence: str | None = None
+    """SPDX identifier or name, where one licence covers the source."""
+    disputed: bool = False
+    """Its licence or consent is disputed: needs a minimal-use or anonymise policy in the ledger."""
+    pii: Literal["drop", "redact", "keep"] = "redact"
+    """What happens to personal data that is found."""
+    toxicity_threshold: float = Field(0.5, ge=0, le=1)
+    """Documents with a higher score are dropped."""
+
+
+class TokenizerPlan(Section):
+    """The vocabulary and the special tokens."""
+
+    base: str = "qwen"
+    """Base vocabulary."""
+    base_size: int = Field(151_643, ge=256)
+    """Entries of the base vocabulary."""
+    added_from: int = Field(151_669, ge=256)
+    """First id of our own special tokens; Qwen's 26 added tokens lie before it."""
+    padded_size: int = Field(152_064, ge=256)
+    """Rows of the embedding table."""
+    action_bins: int = Field(256, ge=2)
+    """Discrete action tokens."""
+    compact_entries: int | None = Field(None, ge=256)
+    """None: the whole vocabulary. A number: at most that many entries, those the data uses, the rest as bytes."""
+
+
+class DedupPlan(Section):
+    """Fuzzy deduplication."""
+
+    shingle: int = Field(5, ge=1)
+    """Words (characters where a script has no spaces) of one shingle."""
+    permutations: int = Field(112, ge=16)
+    """Length of a MinHash signature."""
+    bands: int = Field(14, ge=1)
+    """Bands of the LSH table; must divide `permutations`."""
+    threshold: float = Field(0.7, gt=0, le=1)
+    """Verified Jaccard similarity from which two documents are one."""
+
+    @model_validator(mode="after")
+    def _divides(self) -> DedupPlan:
+        if self.permutations % self.bands:
+            raise ValueError(f"bands={self.bands} does not divide permutations={self.permutations}")
+        return self
+
+
+class SegmentMix(Section):
+    """Weights by kind from a step on, where they differ from the mix."""
+
+    weights: dict[Kind, float]
+    """Relative weight of each kind; kinds that are not named keep none."""
+
+
+class StoragePlan(Section):
+    """The six-camera estimate of the chapter."""
+
+    cameras: int = 6
+    """Cameras of a rig."""
+    height: int = 480
+    """Frame height, pixels."""
+    width: int = 854
+    """Frame width, pixels."""
+    channels: int = 3
+    """Bytes a pixel."""
+    rate_hz: float = 12.0
+    """Frames a second and camera."""
+    stated_sample_bytes_per_s: float = 10e6
+    """The chapter's figure after compression, bytes a second and sample."""
+    batch_samples: int = 1024
+    """Samples of a global batch."""
+    needed_bytes_per_s: float = 10e9
+    """Sustained read rate that is asked for, bytes a second."""
+
+
+class DataPlan(Section):
+    """Everything that is decided about data."""
+
+    mix: DataMix
+    """Planned tokens by kind."""
+    sources: dict[str, SourcePolicy] = Field(default_factory=dict)
+    """Decisions about named sources; a source found in a folder and not named here gets its kind's defaults."""
+    stages: dict[Kind, tuple[str, ...]]
+    """The stage list of each kind, in order, by name (`expedition data stages` lists them)."""
+    tokenizer: TokenizerPlan = TokenizerPlan()
+    """Vocabulary and special tokens."""
+    dedup: DedupPlan = DedupPlan()
+    """Fuzzy deduplication."""
+    shard_bytes: int = Field(256 << 20, ge=1 << 16)
+    """Target size of a shard, bytes."""
+    batch_documents: int = Field(256, ge=1)
+    """Documents of one record batch."""
+    heldout_fraction: float = Field(0.02, ge=0, lt=0.5)
+    """Part of the documents kept out of training for perplexity, chosen by a hash of the id."""
+    seed: int = 7
+    """Seed of every choice in a build."""
+    storage: StoragePlan = StoragePlan()
+    """The storage estimate."""

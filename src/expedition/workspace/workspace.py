@@ -1,0 +1,140 @@
+"""The workspace: a folder or object-store prefix with a fixed layout, the only thing rooms share at run time."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from expedition.errors import InputError, StorageError, UsageError
+from expedition.workspace.atomic import storage_errors
+from expedition.workspace.events import Event, EventWriter, anchor_events, read_events, verify_events
+from expedition.workspace.hashes import CHUNK_BYTES, sha256_file
+from expedition.workspace.lock import Lease
+from expedition.workspace.store import FolderStore, Store
+
+MARKER = "workspace.json"
+MARKER_SCHEMA = "workspace/1"
+
+
+class Workspace:
+    """Typed access to a `Store`: JSON artefacts, events, leases, scratch space."""
+
+    def __init__(self, store: Store, place: str) -> None:
+        self.store = store
+        self.place = place
+        self._writers: dict[tuple[str, int], EventWriter] = {}
+
+    @classmethod
+    def open(cls, place: str | Path, *, create: bool = False) -> Workspace:
+        """Open the workspace at a folder path or `s3://bucket/prefix?endpoint=…`.
+
+        Raises UsageError if it is not one and `create` is false, StorageError if it cannot be written.
+        """
+        text = str(place)
+        store: Store
+        if "://" in text:
+            from expedition.workspace.objects import ObjectStore
+
+            store = ObjectStore(text)
+        else:
+            store = _folder_store(Path(text), create=create)
+        workspace = cls(store, text)
+        if not store.exists(MARKER):
+            if not create:
+                raise UsageError(
+                    "this is not an expedition workspace",
+                    where=store.describe(),
+                    fix="give --workspace, or make one with: expedition rehearse --workspace DIR",
+                )
+            workspace.write_json(MARKER, {}, schema=MARKER_SCHEMA)
+        return workspace
+
+    def read_json(self, key: str) -> dict[str, Any]:
+        """The JSON object at `key`. Raises NotFound, or InputError when it is no JSON object."""
+        try:
+            value = json.loads(self.store.read(key))
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"not readable as JSON: {error}", where=key) from error
+        if not isinstance(value, dict):
+            raise InputError("not a JSON object", where=key)
+        return value
+
+    def write_json(self, key: str, value: dict[str, Any], *, schema: str) -> None:
+        """Write `value` with its `schema` as indented JSON with sorted keys. Raises ValueError for NaN."""
+        body = json.dumps({**value, "schema": schema}, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        self.store.write(key, body.encode() + b"\n")
+
+    def write_text(self, key: str, text: str) -> None:
+        """Write UTF-8 text."""
+        self.store.write(key, text.encode())
+
+    def hash(self, key: str) -> str:
+        """Hex SHA-256 of the content of `key`."""
+        return sha256_file(self.store.local(key))
+
+    def events(self, writer: str) -> EventWriter:
+        """This process's event chain for `writer`."""
+        name = (writer, os.getpid())
+        if name not in self._writers:
+            self._writers[name] = EventWriter(self.store, writer)
+        return self._writers[name]
+
+    def events_all(self, kind_prefix: str | None = None) -> Iterator[Event]:
+        """All events in order of time."""
+        return read_events(self.store, kind_prefix)
+
+    def verify_events(self) -> list[str]:
+        """What is wrong with the event log; empty when it is whole."""
+        return verify_events(self.store)
+
+    def anchor_events(self) -> str:
+        """Anchor the heads of all event chains."""
+        return anchor_events(self.store)
+
+    def lease(self, name: str) -> Lease:
+        """A lease on a part of the workspace, to be used with `with`."""
+        return Lease(self.store, name)
+
+    def scratch(self, name: str) -> Path:
+        """A local folder for work that can be lost: inside a folder workspace, else in the temporary folder."""
+        if isinstance(self.store, FolderStore):
+            path = self.store.root / ".scratch" / name
+        else:
+            from hashlib import sha256
+
+            identity = sha256(self.place.encode()).hexdigest()[:16]
+            path = Path(tempfile.gettempdir()) / f"expedition-scratch-{os.getuid()}" / identity / name
+        with storage_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def path(self, key: str) -> Path:
+        """The real path of `key` in a folder workspace. Raises UsageError in an object store: use `store.local`."""
+        if not isinstance(self.store, FolderStore):
+            raise UsageError(f"{key} has no local path in an object store", where=self.store.describe())
+        return self.store.root / key
+
+    def bytes_of(self, key: str) -> Iterator[bytes]:
+        """The content of `key` in pieces of 1 MiB."""
+        size = self.store.size(key)
+        for start in range(0, size, CHUNK_BYTES):
+            yield self.store.read_range(key, start, CHUNK_BYTES)
+
+
+def _folder_store(path: Path, *, create: bool) -> FolderStore:
+    if path.exists() and not path.is_dir():
+        raise UsageError("the workspace path is a file", where=str(path), fix="give a folder")
+    if not path.exists():
+        if not create:
+            raise UsageError(
+                "no workspace here", where=str(path), fix="make one with: expedition rehearse --workspace DIR"
+            )
+        with storage_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+    if create and not os.access(path, os.W_OK):
+        raise StorageError("cannot write here", where=str(path), fix="use --workspace with a folder you can write")
+    return FolderStore(path)
