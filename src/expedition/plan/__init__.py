@@ -24,6 +24,8 @@ Read in this order:
     evaluation.py  tasks, release
     load.py        presets, overrides, errors
     yaml_lines.py  YAML with line numbers
+    overlay.py     one file on another, lines kept
+    difference.py  what differs between two programmes
     section.py     frozen, no unknown keys
 Try: expedition programme show --preset w26
 """

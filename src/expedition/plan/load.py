@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from expedition.errors import ProgrammeError
 from expedition.plan.models import Programme
+from expedition.plan.overlay import overlay
 from expedition.plan.yaml_lines import Lines, parse_yaml
 
 PRESETS = ("rehearsal", "onegpu", "w26")
@@ -36,7 +37,8 @@ def load_programme(
     path = preset_path(source) if isinstance(source, str) and "/" not in source and "." not in source else Path(source)
     tree, lines = _read(path, ())
     for override in overrides or []:
-        _override(tree, override)
+        changed = _override(tree, override)
+        lines.lines[changed], lines.files[changed] = 0, f"--set {override}"
     return validate(tree, lines, str(path))
 
 
@@ -81,37 +83,14 @@ def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], Lines]:
         prefix, name = next(iter(part.items())) if isinstance(part, dict) and len(part) == 1 else ("", part)
         other = preset_path(name) if name in PRESETS else path.parent / str(name)
         other_tree, other_lines = _read(other, (*seen, path))
-        _merge(base, {prefix: other_tree} if prefix else other_tree)
-        base_lines = base_lines.merged(other_lines.under(prefix) if prefix else other_lines)
-    _merge(base, tree)
-    return base, base_lines.merged(lines)
+        if prefix:
+            other_tree, other_lines = {prefix: other_tree}, other_lines.under(prefix)
+        base, base_lines = overlay(base, base_lines, other_tree, other_lines)
+    return overlay(base, base_lines, tree, lines)
 
 
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> None:
-    """Overlay `over` on `base`: mappings merge by key, everything else is replaced; lists of records merge by id."""
-    for key, value in over.items():
-        old = base.get(key)
-        if isinstance(old, dict) and isinstance(value, dict):
-            _merge(old, value)
-        elif _by_id(old) and _by_id(value):
-            base[key] = _merge_records(old, value)
-        else:
-            base[key] = value
-
-
-def _by_id(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) and "id" in item for item in value)
-
-
-def _merge_records(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    records = {item["id"]: dict(item) for item in old}
-    for item in new:
-        records[item["id"]] = {**records.get(item["id"], {}), **item}
-    return list(records.values())
-
-
-def _override(tree: dict[str, Any], text: str) -> None:
-    """Apply one `--set a.b=c`; the value is YAML. Raises ProgrammeError."""
+def _override(tree: dict[str, Any], text: str) -> tuple[Any, ...]:
+    """Apply one `--set a.b=c` and return the path that it changed; the value is YAML. Raises ProgrammeError."""
     path, equals, raw = text.partition("=")
     where = f"--set {text}"
     if not equals or not path:
@@ -122,19 +101,24 @@ def _override(tree: dict[str, Any], text: str) -> None:
         raise ProgrammeError(f"the value is no YAML: {error}", where=where) from error
     node: Any = tree
     parts = path.split(".")
+    changed: list[Any] = []
     for number, part in enumerate(parts):
         last = number == len(parts) - 1
         if isinstance(node, list):
-            node = _record(node, part, where)
+            record = _record(node, part, where)
+            changed.append(node.index(record))
+            node = record
             if last:
                 raise ProgrammeError("names a whole record; go on with .field=value", where=where)
             continue
         if not isinstance(node, dict):
             raise ProgrammeError(f"{'.'.join(parts[:number])} is a value, it has no {part!r}", where=where)
+        changed.append(part)
         if last:
             node[part] = value
         else:
             node = node.setdefault(part, {})
+    return tuple(changed)
 
 
 def _record(records: list[Any], name: str, where: str) -> Any:
@@ -148,7 +132,8 @@ def _record(records: list[Any], name: str, where: str) -> Any:
 def _explain(detail: dict[str, Any], tree: dict[str, Any], lines: Lines, file: str) -> ProgrammeError:
     location = tuple(detail["loc"])
     path = ".".join(str(part) for part in location) or "(whole file)"
-    where = f"{lines.file_of(location, file)}:{lines.of(location)} {path}"
+    line = lines.of(location)
+    where = f"{lines.file_of(location, file)}{f':{line}' if line else ''} {path}"
     if detail["type"] == "extra_forbidden":
         known = _known_keys(location[:-1])
         return ProgrammeError(f"unknown key {location[-1]!r}", where=where, fix=_nearest(str(location[-1]), known))

@@ -41,10 +41,6 @@ class Lines:
             {(key, *path): file for path, file in self.files.items()},
         )
 
-    def merged(self, over: Lines) -> Lines:
-        """These lines with those of an overlaid file on top."""
-        return Lines({**self.lines, **over.lines}, {**self.files, **over.files})
-
 
 def parse_yaml(text: str, file: str) -> tuple[dict[str, Any], Lines]:
     """A mapping and the lines of its values. Raises ProgrammeError with the line."""
@@ -75,6 +71,8 @@ def _build(
     if counter[0] > MAX_NODES or len(path) > MAX_DEPTH:
         raise ProgrammeError("too large when its aliases are expanded, or too deep", where=f"{file}:{line}")
     lines[path] = line
+    if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag:
+        raise ProgrammeError(f"tag {node.tag!r} is not allowed", where=f"{file}:{line}", fix="use plain values")
     if isinstance(node, yaml.MappingNode):
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -88,6 +86,4 @@ def _build(
         return result
     if isinstance(node, yaml.SequenceNode):
         return [_build(loader, item, (*path, number), lines, limits) for number, item in enumerate(node.value)]
-    if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag:
-        raise ProgrammeError(f"tag {node.tag!r} is not allowed", where=f"{file}:{line}", fix="use plain values")
     return loader.construct_object(node)  # type: ignore[no-untyped-call]
