@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 
 from expedition.plan.schedule import SchedulePlan
-from expedition.programme.schedule import TaskTimes, critical_path, day_of, times
+from expedition.programme.schedule import TaskTimes, day_of, times
 
 WIDTH = 1060
 LEFT = 250
@@ -33,7 +33,7 @@ class Actual:
 def terminal(plan: SchedulePlan, *, columns: int = 78, slips: dict[str, float] | None = None) -> str:
     """The chart as text: `█` critical, `▓` other tasks, `░` ongoing, `◆` milestones."""
     found = times(plan, slips)
-    critical = set(critical_path(plan, slips))
+    critical = {name for name, item in found.items() if item.critical}
     ongoing = {task.id for task in plan.tasks if task.ongoing}
     label = 30
     width = max(columns - label, 26)
@@ -71,7 +71,7 @@ def svg(
 ) -> str:
     """The chart as a self-contained SVG: planned bars, critical path outlined, actual bars below, milestones, dates."""
     found = times(plan, slips)
-    critical = set(critical_path(plan, slips))
+    critical = {name for name, item in found.items() if item.critical}
     end = max(float(plan.weeks), max(item.early_finish for item in found.values()))
     rows: list[str] = []
     y = HEAD

@@ -106,10 +106,13 @@ def day_of(plan: SchedulePlan, week: float) -> date:
 
 
 def data_lead_weeks(plan: SchedulePlan, slips: dict[str, float] | None = None) -> float:
-    """Weeks between the dataset's readiness (data MVP and dataset-v0.1 finished) and the main run's start."""
+    """Weeks between the dataset's readiness (with `slips`) and the main run's planned start.
+
+    Readiness is the end of the data MVP and of dataset-v0.1; the planned start is that of the plan without slips.
+    """
     found = times(plan, slips)
     ready = max(found[name].early_finish for name in ("pipeline_mvp", "dataset_v0_1") if name in found)
-    return found["main_run"].early_start - ready
+    return times(plan)["main_run"].early_start - ready
 
 
 def _draw(generator: np.random.Generator, task: Task, draws: int) -> np.ndarray[Any, np.dtype[np.float64]]:
