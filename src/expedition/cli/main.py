@@ -1,16 +1,13 @@
-"""The `expedition` command: verb groups are mounted by name and imported when they are asked for."""
+"""The `expedition` command: a verb group is found by name and imported when it is asked for."""
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
-from typing import Any
-
-import click
-import typer
 
 from expedition import __version__
-from expedition.errors import ExpeditionError, Interrupted
+from expedition.errors import ExpeditionError, Interrupted, UsageError
 
 GROUPS: dict[str, tuple[str, str]] = {
     "rehearse": ("rehearse", "Sail W0–W26 end to end, on generated data or your own."),
@@ -31,51 +28,13 @@ GROUPS: dict[str, tuple[str, str]] = {
 """Group name → (module under expedition.cli, one line of help)."""
 
 
-class LazyGroups(click.Group):
-    """Lists all groups without importing them; imports one when it is used."""
+USAGE = """Usage: expedition [--version] [--help] GROUP VERB [OPTIONS]
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(GROUPS)
+Carries a multimodal pretraining programme from raw data to a signed, evaluated, reproducible MoE model.
+Start with: expedition rehearse
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in GROUPS:
-            return None
-        module = importlib.import_module(f"expedition.cli.{GROUPS[cmd_name][0]}")
-        return typer.main.get_command(module.app)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, help_line) for name, (_, help_line) in GROUPS.items()])
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in GROUPS:
-            import difflib
-
-            close = difflib.get_close_matches(args[0], GROUPS, n=1)
-            hint = f" Did you mean '{close[0]}'?" if close else ""
-            ctx.fail(f"No such command '{args[0]}'.{hint}")
-        return super().resolve_command(ctx, args)
-
-
-def _version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
-    if value and not ctx.resilient_parsing:
-        click.echo(f"expedition {__version__}")
-        ctx.exit()
-
-
-ROOT = LazyGroups(
-    name="expedition",
-    help="Carries a multimodal pretraining programme from raw data to a signed, evaluated, reproducible MoE model.",
-    params=[
-        click.Option(
-            ["--version"], is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Print the version."
-        )
-    ],
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+Groups (expedition GROUP --help):
+"""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -85,19 +44,44 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; errors for people go to stderr, without a traceback."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        result: Any = ROOT.main(args=arguments, prog_name="expedition", standalone_mode=False)
+        if not arguments or arguments[0] in ("-h", "--help"):
+            sys.stdout.write(USAGE + "".join(f"  {name:<12}{line}\n" for name, (_, line) in GROUPS.items()))
+            return 0 if arguments else 2
+        if arguments[0] == "--version":
+            sys.stdout.write(f"expedition {__version__}\n")
+            return 0
+        return _group(arguments[0], arguments[1:])
     except ExpeditionError as error:
         return _fail(error)
-    except click.exceptions.Exit as error:
-        return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except KeyboardInterrupt:
         return _fail(Interrupted("stopped", fix="run the same command again: it goes on where it was"))
     except BrokenPipeError:
         return 0
+
+
+def _group(name: str, arguments: list[str]) -> int:
+    if name not in GROUPS:
+        close = difflib.get_close_matches(name, GROUPS, n=1)
+        fix = f"did you mean {close[0]!r}?" if close else "expedition --help"
+        raise UsageError(f"no command {name!r}", fix=fix)
+    import typer
+
+    app = importlib.import_module(f"expedition.cli.{GROUPS[name][0]}").app
+    # Typer brings its own copy of click; its exceptions are reached through the names that Typer exports.
+    usage_error = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+    try:
+        result = typer.main.get_command(app).main(
+            args=arguments, prog_name=f"expedition {name}", standalone_mode=False
+        )
+    except typer.Exit as error:
+        return error.exit_code
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    except usage_error as error:
+        error.show()  # type: ignore[attr-defined]
+        return 2
     return result if isinstance(result, int) else 0
 
 

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from expedition.cli.options import JsonOption, PresetOption, ProgrammeOption, SetOption, open_programme
+from expedition.cli.options import (
+    JsonOption,
+    PresetOption,
+    ProgrammeOption,
+    SetOption,
+    WorkspaceOption,
+    open_programme,
+    open_session,
+)
 from expedition.cli.output import Output
 
 app = typer.Typer(help="The programme file, schedule, cost, documents, signatures.", no_args_is_help=True)
@@ -68,3 +76,152 @@ def diff(
         [(change.path, change.before, change.after) for change in changes],
         [{"path": change.path, "before": change.before, "after": change.after} for change in changes],
     )
+
+
+@app.command()
+def init(
+    workspace: WorkspaceOption = "voyage",
+    programme: ProgrammeOption = None,
+    preset: PresetOption = None,
+    sets: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Make a workspace and write the resolved programme into it."""
+    session = open_session(workspace, programme, preset, sets, json, create=True)
+    from expedition.plan import dump_programme
+    from expedition.workspace import layout
+
+    text = dump_programme(session.programme)
+    if not session.ws.store.exists(layout.PROGRAMME) or session.ws.store.read(layout.PROGRAMME) != text.encode():
+        session.ws.write_text(layout.PROGRAMME, text)
+    session.output.result({"workspace": session.ws.store.describe(), "programme": session.programme.name})
+
+
+@app.command()
+def gantt(
+    slip: Annotated[list[str] | None, typer.Option("--slip", help="TASK=WEEKS: what if. May be repeated.")] = None,
+    workspace: WorkspaceOption = "voyage",
+    programme: ProgrammeOption = None,
+    preset: PresetOption = None,
+    sets: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Draw the schedule here and as reports/gantt.svg; critical path, floats, spread of the finish."""
+    session = open_session(workspace, programme, preset, sets, json, create=True)
+    from expedition.programme import write_schedule
+    from expedition.programme.gantt import terminal
+
+    slips = {name: float(weeks) for name, _, weeks in (text.partition("=") for text in slip or [])}
+    twin = write_schedule(session.ws, session.programme, slips)
+    chart = terminal(session.programme.schedule, columns=110, slips=slips)
+    session.output.result(twin, text=f"{chart}\n\ncritical path: {' → '.join(twin['critical_path'])}")
+
+
+@app.command()
+def cost(
+    tokens_per_s: Annotated[
+        float | None, typer.Option("--tokens-per-s", min=1, help="Rate of the 1B run on the cluster.")
+    ] = None,
+    workspace: WorkspaceOption = "voyage",
+    programme: ProgrammeOption = None,
+    preset: PresetOption = None,
+    sets: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """What the cluster, the rehearsal and an outage cost; writes reports/cost."""
+    session = open_session(workspace, programme, preset, sets, json, create=True)
+    from expedition.programme import write_cost
+
+    session.output.result(write_cost(session.ws, session.programme, rehearsal_tokens_per_s=tokens_per_s))
+
+
+@app.command()
+def document(
+    name: Annotated[str, typer.Argument(help="design or launch-manual.")],
+    workspace: WorkspaceOption = "voyage",
+    programme: ProgrammeOption = None,
+    preset: PresetOption = None,
+    sets: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Print a document from the programme into reports/."""
+    session = open_session(workspace, programme, preset, sets, json, create=True)
+    from expedition.errors import UsageError
+    from expedition.programme import write_design, write_launch_manual
+
+    if name == "design":
+        session.output.result(write_design(session.ws, session.programme))
+    elif name == "launch-manual":
+        session.output.result(write_launch_manual(session.ws, session.programme, _quietly))
+    else:
+        raise UsageError(f"no document {name!r}", fix="documents: design, launch-manual")
+
+
+@app.command()
+def sign(
+    reviewer: Annotated[str, typer.Argument(help="A reviewer of the programme, e.g. data.")],
+    document: Annotated[str, typer.Option("--document", help="design or launch-manual.")] = "design",
+    objections: Annotated[str, typer.Option("--objections", help="none, minor or major.")] = "none",
+    who: Annotated[str | None, typer.Option("--who", help="Who signs; default: you.")] = None,
+    workspace: WorkspaceOption = "voyage",
+    programme: ProgrammeOption = None,
+    preset: PresetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Sign a document as it is now."""
+    session = open_session(workspace, programme, preset, None, json)
+    import getpass
+
+    from expedition.programme import sign as sign_document
+
+    person = who or getpass.getuser()
+    session.output.result(
+        sign_document(session.ws, session.programme, reviewer, document, person, objections)  # type: ignore[arg-type]
+    )
+
+
+@app.command()
+def waive(
+    criterion: Annotated[str, typer.Argument(help="Id of the criterion.")],
+    why: Annotated[str, typer.Option("--why", help="The reason, on record.")],
+    who: Annotated[str | None, typer.Option("--who", help="Who waives; default: you.")] = None,
+    workspace: WorkspaceOption = "voyage",
+    programme: ProgrammeOption = None,
+    preset: PresetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Waive a criterion, on record; compliance cannot be waived."""
+    session = open_session(workspace, programme, preset, None, json)
+    import getpass
+
+    from expedition.programme import waive as waive_criterion
+
+    session.output.result(waive_criterion(session.ws, session.programme, criterion, who or getpass.getuser(), why))
+
+
+@app.command("approve-change")
+def approve_change(
+    change: Annotated[str, typer.Argument(help="Name of the change, as the run's events say it.")],
+    why: Annotated[str, typer.Option("--why", help="The reason, on record.")],
+    who: Annotated[str | None, typer.Option("--who", help="Who approves; default: you.")] = None,
+    workspace: WorkspaceOption = "voyage",
+    json: JsonOption = False,
+) -> None:
+    """Approve one change to the frozen main run."""
+    session = open_session(workspace, json=json)
+    import getpass
+
+    from expedition.programme import freeze_approval
+
+    session.output.result(freeze_approval(session.ws, who or getpass.getuser(), why, change))
+
+
+def _quietly(arguments: list[str]) -> int:
+    """Run a command in this process without its output."""
+    import contextlib
+    import io
+
+    from expedition.cli.main import run
+
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        return run(arguments)

@@ -1,7 +1,7 @@
 """What a model is made of, as data: every size that the programme decides, and the rules that a possible model obeys.
 
-Symbols in formulas: H hidden, N query heads, K key/value heads, D head size, E experts, F expert inner size, V vocabulary.
-The layout is that of the Qwen3-Omni-MoE thinker; `expedition.model` builds it. No torch here: the planner reads shapes too.
+Symbols: H hidden, N query heads, K key/value heads, D head size, E experts, F expert inner size.
+The layout is that of the Qwen3-Omni-MoE thinker; the model room builds it. No torch here: the planner reads shapes too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["AudioShape", "ModelShape", "TokenIds", "VisionShape", "preset_shapes
 
 
 class VisionShape(Section):
-    """The vision encoder: patches of images and of frame pairs, attention inside one frame, 2×2 patches merged to one token."""
+    """The vision encoder: patches of images and frame pairs, attention in a frame, 2×2 patches merged to a token."""
 
     hidden: int = Field(gt=0)
     """Width of a patch vector."""
@@ -56,7 +56,7 @@ class VisionShape(Section):
     def _possible(self) -> Self:
         if self.hidden % self.heads or (self.hidden // self.heads) % 4:
             raise ValueError(
-                f"vision: hidden {self.hidden} / heads {self.heads} must be a whole multiple of 4 (rows and columns rotate in halves)"
+                f"vision: hidden {self.hidden} / heads {self.heads} must be a whole multiple of 4 (rotary halves)"
             )
         if list(self.deepstack_layers) != sorted(set(self.deepstack_layers)):
             raise ValueError(f"vision: deepstack_layers {self.deepstack_layers} must rise without repeats")
@@ -66,7 +66,7 @@ class VisionShape(Section):
 
 
 class AudioShape(Section):
-    """The audio encoder: log-mel frames (10 ms each) in chunks through three stride-2 convolutions, then attention in windows."""
+    """The audio encoder: log-mel frames (10 ms), three stride-2 convolutions a chunk, attention in windows."""
 
     hidden: int = Field(gt=0)
     """Width of an audio vector; even, at least 4 (sines and cosines)."""
@@ -188,7 +188,7 @@ class ModelShape(Section):
         if time + row + column != half:
             return f"mrope_section {self.mrope_section} sums to {time + row + column}, must be head_dim / 2 = {half}"
         if min(self.mrope_section) < 0 or (row and 3 * row - 2 >= half) or (column and 3 * column - 1 >= half):
-            return f"mrope_section {self.mrope_section}: rows and columns take every third of {half} frequencies and do not fit"
+            return f"mrope_section {self.mrope_section}: rows and columns take every third of {half} and do not fit"
         return None
 
     def _expert_problem(self) -> str | None:

@@ -12,12 +12,14 @@ from typing import Any
 from expedition.errors import InputError, StorageError, UsageError
 from expedition.workspace.atomic import storage_errors
 from expedition.workspace.events import Event, EventWriter, anchor_events, read_events, verify_events
-from expedition.workspace.hashes import CHUNK_BYTES, sha256_file
+from expedition.workspace.hashes import CHUNK_BYTES, canonical_json, sha256_bytes, sha256_file
 from expedition.workspace.lock import Lease
 from expedition.workspace.store import FolderStore, Store
 
 MARKER = "workspace.json"
 MARKER_SCHEMA = "workspace/1"
+ARTEFACT_WRITTEN = "artefact.written"
+"""Event kind: `key` was written through `write_json` with content hash `sha256`."""
 
 
 class Workspace:
@@ -50,7 +52,7 @@ class Workspace:
                     where=store.describe(),
                     fix="give --workspace, or make one with: expedition rehearse --workspace DIR",
                 )
-            workspace.write_json(MARKER, {}, schema=MARKER_SCHEMA)
+            store.write(MARKER, canonical_json({"schema": MARKER_SCHEMA}) + b"\n")
         return workspace
 
     def read_json(self, key: str) -> dict[str, Any]:
@@ -64,9 +66,21 @@ class Workspace:
         return value
 
     def write_json(self, key: str, value: dict[str, Any], *, schema: str) -> None:
-        """Write `value` with its `schema` as indented JSON with sorted keys. Raises ValueError for NaN."""
-        body = json.dumps({**value, "schema": schema}, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        self.store.write(key, body.encode() + b"\n")
+        """Write `value` with its `schema` as indented JSON with sorted keys. Raises ValueError for NaN.
+
+        Its hash goes on the event chain first: evidence that was changed by another hand is noticed by the gates.
+        """
+        text = json.dumps({**value, "schema": schema}, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        body = text.encode() + b"\n"
+        self.events("artefacts").append(ARTEFACT_WRITTEN, key=key, sha256=sha256_bytes(body))
+        self.store.write(key, body)
+
+    def written_hashes(self) -> dict[str, list[str]]:
+        """Content hashes on the event chain by key, oldest first, of everything written by `write_json`."""
+        hashes: dict[str, list[str]] = {}
+        for event in self.events_all(ARTEFACT_WRITTEN):
+            hashes.setdefault(event.fields["key"], []).append(event.fields["sha256"])
+        return hashes
 
     def write_text(self, key: str, text: str) -> None:
         """Write UTF-8 text."""
