@@ -11,6 +11,7 @@ from expedition.errors import ExpeditionError, Interrupted, UsageError
 
 GROUPS: dict[str, tuple[str, str]] = {
     "rehearse": ("rehearse", "Sail W0–W26 end to end, on generated data or your own."),
+    "voyage": ("voyage", "What people do in a rehearsal: approvals, incident handling, decisions."),
     "programme": ("programme", "The programme file, schedule, cost, documents, signatures."),
     "gate": ("gate", "Verdicts on acceptance criteria, from evidence."),
     "sample": ("sample", "Write a small world of raw files of all kinds."),
@@ -86,7 +87,7 @@ def _group(name: str, arguments: list[str]) -> int:
 
 
 def _fail(error: ExpeditionError) -> int:
-    from expedition.cli.output import printable
+    from expedition.workspace.printable import printable
 
     sys.stderr.write(f"expedition: {printable(error)}\n")
     return error.exit_code

@@ -7,13 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-CONTROL = {code: None for code in range(32) if code not in (9, 10)} | {code: None for code in range(127, 160)}
-
-
-def printable(value: object) -> str:
-    """`value` as text that is safe for a terminal: no control characters, no escapes from data."""
-    return str(value).translate(CONTROL)
-
+from expedition.workspace.printable import printable
 
 class Output:
     """Prints results. With `json`, stdout gets exactly one JSON document."""

@@ -15,7 +15,7 @@ from expedition.plan.models import Programme
 from expedition.plan.overlay import overlay
 from expedition.plan.yaml_lines import Lines, parse_yaml
 
-PRESETS = ("rehearsal", "onegpu", "w26")
+PRESETS = ("rehearsal", "onegpu", "w26", "smoke")
 DEFAULT_PRESET = "rehearsal"
 MAX_FILE_BYTES = 4 << 20
 

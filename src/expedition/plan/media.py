@@ -59,8 +59,8 @@ class MediaRule(Section):
         Same rule as transformers' `smart_resize`: round to the unit, then shrink or grow to the area's bounds.
         """
         unit = self.unit
-        new_height = max(unit, round(height / unit) * unit)
-        new_width = max(unit, round(width / unit) * unit)
+        new_height = round(height / unit) * unit
+        new_width = round(width / unit) * unit
         if new_height * new_width > max_pixels:
             beta = math.sqrt(height * width / max_pixels)
             new_height = max(unit, math.floor(height / beta / unit) * unit)

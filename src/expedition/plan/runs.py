@@ -1,7 +1,7 @@
 """What one training run is: length, batch, optimiser, schedule, losses, precision, parallel degrees, data, checkpoints.
 
-A `RunPlan` is data only. Everything that depends on the step (batch size, tokens so far, data version) is a pure function
-here; the learning rate is in `expedition.train.schedule`.
+A `RunPlan` is data only. Everything that depends on the step (batch size, tokens so far, data version) is a pure
+function here; the learning rate is in `expedition.train.schedule`.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ class DataSegment(Section):
 
 
 class OptimizerPlan(Section):
-    """AdamW with decoupled weight decay (Loshchilov & Hutter 2019, arXiv:1711.05101); states and master weights in fp32."""
+    """AdamW with decoupled weight decay (Loshchilov & Hutter 2019, arXiv:1711.05101); states and master weights in
+    fp32."""
 
     beta1: float = Field(default=0.9, ge=0, lt=1)
     """Decay of the first moment."""
@@ -101,7 +102,8 @@ class LearningRatePlan(Section):
     warmup: Duration = Duration(value=20, unit="steps")
     """Length of the linear rise from 0."""
     decay: Duration | None = None
-    """Length of the final linear decay of `wsd`; None is a fifth of the run. Ignored by `cosine`, which decays from the warm-up on."""
+    """Length of the final linear decay of `wsd`; None is a fifth of the run. Ignored by `cosine`, which decays from
+    the warm-up on."""
 
     @model_validator(mode="after")
     def _floor_below_peak(self) -> Self:
@@ -205,18 +207,21 @@ class BadStepPlan(Section):
     """When a step's update is dropped. Non-finite losses and gradients are always dropped."""
 
     spike_deviations: float | None = Field(default=None, gt=0)
-    """Drop a step whose loss or gradient norm lies more than this many standard deviations above the window's mean; None: never."""
+    """Drop a step whose loss or gradient norm lies more than this many standard deviations above the window's mean;
+    None: never."""
     window_steps: int = Field(default=64, ge=8)
     """Accepted steps that the mean and the deviation are taken over."""
 
 
 class Injection(Section):
-    """A fault made on purpose, for drills. It acts on the data, the gradients or the update, never on a displayed number."""
+    """A fault made on purpose, for drills. It acts on the data, the gradients or the update, never on a displayed
+    number."""
 
     step: int = Field(ge=0)
     """First step it acts on (of the data for `loss_spike`, of the run otherwise)."""
     kind: Literal["loss_spike", "learning_rate", "nan_gradient", "inf_gradient"]
-    """loss_spike: labels are permuted; learning_rate: multiplied by `factor`; nan/inf_gradient: one gradient value is replaced."""
+    """loss_spike: labels are permuted; learning_rate: multiplied by `factor`; nan/inf_gradient: one gradient value is
+    replaced."""
     steps: int = Field(default=1, ge=1)
     """For how many steps."""
     factor: float = Field(default=100.0, gt=0)
@@ -227,7 +232,8 @@ class Injection(Section):
 
 
 class TeacherPlan(Section):
-    """A checkpoint to learn from: loss = (1 − weight) × cross entropy + weight × KL(teacher ‖ student) (arXiv:1503.02531)."""
+    """A checkpoint to learn from: loss = (1 − weight) × cross entropy + weight × KL(teacher ‖ student)
+    (arXiv:1503.02531)."""
 
     run: str
     """Run whose newest complete checkpoint teaches."""
@@ -296,9 +302,11 @@ class RunPlan(Section):
 
     @model_validator(mode="after")
     def _stages_in_order(self) -> Self:
-        stages = {"batch_sequences": self.batch_sequences, "segments": self.segments}
-        for name, entries in stages.items():
-            starts = [entry.from_step for entry in entries]
+        stages = {
+            "batch_sequences": [stage.from_step for stage in self.batch_sequences],
+            "segments": [segment.from_step for segment in self.segments],
+        }
+        for name, starts in stages.items():
             if not starts or starts[0] != 0 or any(a >= b for a, b in pairwise(starts)):
                 raise ValueError(f"{name}: from_step must begin at 0 and rise, it is {starts}")
         parts = self.parallel.data_ranks * self.micro_batches

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from expedition.programme.gates import Judgement
 
 MARKS = {"pass": "✔ pass", "fail": "✘ FAIL", "no evidence": "· no evidence", "waived": "~ waived"}
@@ -53,3 +55,21 @@ def asked(item: Judgement) -> str:
     if item.scaled:
         text += f" (scaled; chapter {number(item.chapter_threshold, item.unit)})"
     return text
+
+
+def plain(criteria: list[dict[str, Any]]) -> str:
+    """Recorded verdicts (gates.json) in a few columns that fit a terminal: gate, mark, criterion, measured, asked."""
+    items = [Judgement(**{**item, "conditions": tuple(item["conditions"]), "evidence": ()}) for item in criteria]
+    order = {gate: number for number, gate in enumerate(dict.fromkeys(item.gate for item in items))}
+    lines = []
+    for item in sorted(items, key=lambda item: order[item.gate]):
+        value = number(item.measured, item.unit) if item.verdict != "no evidence" else item.reason[:58]
+        small = "  [scaled]" if item.scaled else ""
+        lines.append(f"{item.gate:<6}{MARKS[item.verdict]:<14}{item.id:<34}{value}  {_asked_short(item)}{small}".rstrip())
+    return "\n".join(lines)
+
+
+def _asked_short(item: Judgement) -> str:
+    if item.verdict == "no evidence" or item.comparator in ("all", "pass"):
+        return ""
+    return f"(asked {asked(item).split(' (scaled')[0]})"

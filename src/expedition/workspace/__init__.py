@@ -27,6 +27,7 @@ Read in this order:
     hashes.py      content hashes, canonical JSON
     schema.py      schema versions
     workspace.py   what joins them
+    printable.py   text that is safe for a terminal
 Try: pytest tests/workspace
 """
 

@@ -1,0 +1,209 @@
+"""W0 to W26 as a list: what happens in the programme, week by week, in commands that anybody can type.
+
+Read it like the chapter. The main run meets a planted loss incident that a rule must catch, and a kill -9 that resume
+must survive; the 1B run meets a kill drill; a burn-in meets a node that computes wrong results.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from expedition.plan.models import Programme
+from expedition.voyage.step import Command, Step, call, start
+
+GATE = (0, 1)
+"""A gate exits 1 where a criterion fails; the voyage shows it in the table at the end instead of stopping there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What a voyage sails on."""
+
+    data_dir: str
+    """Folder of raw files: the user's, or the generated sample."""
+    sample: tuple[str, int] | None
+    """(size, seed) of the sample to generate into `data_dir`; None for the user's own files."""
+    poc_dir: str
+    """Folder of the small known data set of the proof of concept."""
+    seed: int
+    """Seed of generated data."""
+
+
+def voyage_steps(programme: Programme, course: Course) -> tuple[Step, ...]:
+    """All steps in order of the programme's weeks."""
+    return (
+        *_design(course),
+        *_data(course),
+        *_rehearsal_1b(programme, course),
+        *_main_run(programme, course),
+        *_evaluation(course),
+        *_release(course),
+    )
+
+
+def _gate(name: str) -> Command:
+    return call("gate", name, expect=GATE)
+
+
+def _design(course: Course) -> tuple[Step, ...]:
+    raw = [call("sample", course.poc_dir, "--seed", str(course.seed), "--size", "smoke")]
+    if course.sample is not None:
+        size, seed = course.sample
+        raw.append(call("sample", course.data_dir, "--seed", str(seed), "--size", size))
+    return (
+        Step("raw-data", "design", "W0", "Raw files of all kinds at hand", tuple(raw)),
+        Step(
+            "approvals", "design", "W0–W3", "A written decision a source, before anything is used",
+            (call("voyage", "approve", "--data", course.poc_dir, "--data", course.data_dir),),
+            ("compliance/ledger.jsonl",),
+        ),
+        Step(
+            "design", "design", "W0–W2", "Design document, schedule, cost, plan of the cluster",
+            (
+                call("programme", "document", "design"),
+                call("programme", "gantt"),
+                start("cluster", "plan"),
+                start("voyage", "cost"),
+            ),
+            ("reports/design.md", "reports/gantt.svg", "reports/cost.md"),
+        ),
+        Step(
+            "proof-of-concept", "design", "W1–W2", "Loader, router, FP8, repeatability: yes or no",
+            (
+                call("data", "build", "--data", course.poc_dir, "--version", "poc", "--skip-unapproved"),
+                start("train", "poc"),
+            ),
+            ("reports/poc.md",),
+        ),
+        Step("gate-W2", "design", "W2", "Gate: design freeze and proof of concept", (_gate("W2"),)),
+    )  # fmt: skip
+
+
+def _data(course: Course) -> tuple[Step, ...]:
+    return (
+        Step("gate-W3", "data", "W3", "Gate: compliance of all sources", (_gate("W3"),)),
+        Step(
+            "dataset-v0.1", "data", "W3–W6", "Raw files → clean, deduplicated, tokenised, packed dataset v0.1",
+            (call("data", "build", "--data", course.data_dir, "--version", "v0.1", "--skip-unapproved"),),
+            ("data/dataset/v0.1/manifest.json",),
+        ),
+        Step(
+            "data-quality", "data", "W5–W6", "What the pipeline found against the truth; loading and storage measured",
+            (
+                call("data", "quality", "--data", course.data_dir, "--version", "v0.1"),
+                call("loader", "bench", "--run", "1b"),
+                call("watch", "page"),
+            ),
+            ("reports/data-quality.md", "reports/load-test.json", "watch/index.html"),
+        ),
+        Step("gate-W6", "data", "W6", "Gate: data MVP", (_gate("W6"),)),
+    )  # fmt: skip
+
+
+def _rehearsal_1b(programme: Programme, course: Course) -> tuple[Step, ...]:
+    half = programme.runs["1b"].total_steps // 2
+    return (
+        Step(
+            "burn-in", "pretrain-1b", "W6–W7", "Burn-in with a training-like load; the bad node is isolated",
+            (call("cluster", "burnin", "--nodes", "4", "--plant", "local-3=wrong", expect=(0, 1)),),
+            ("cluster/nodes",),
+        ),
+        Step(
+            "dry-run-10b", "pretrain-1b", "W7–W8", "One rank's view of the 10B run on 256 GPUs, without a GPU",
+            (start("train", "dryrun", "--model", "10b"),), ("reports/dryrun.json",),
+        ),
+        Step("gate-W8", "pretrain-1b", "W8", "Gate: compute stability", (_gate("W7"), _gate("W8"))),
+        Step(
+            "run-1b", "pretrain-1b", "W7–W10", "1B rehearsal run, killed half-way, restarted, finished",
+            (start("cluster", "drill", "--run", "1b", "--kind", "kill", "--after-step", str(half)),),
+            ("runs/1b/summary.json", "reports/drill.json"),
+        ),
+        Step(
+            "reports-1b", "pretrain-1b", "W9–W10", "Performance, first evaluation, launch manual",
+            (
+                start("train", "performance", "--run", "1b"),
+                start("evaluate", "run", "--run", "1b", "--data", course.data_dir, "--max-items", "48"),
+                call("cluster", "goodput"),
+                call("programme", "document", "launch-manual"),
+            ),
+            ("reports/performance.md", "reports/launch-manual.md"),
+        ),
+        Step("gate-W10", "pretrain-1b", "W10", "Gate: 1B end to end", (_gate("W10"),)),
+    )  # fmt: skip
+
+
+def _main_run(programme: Programme, course: Course) -> tuple[Step, ...]:
+    run = programme.runs["main"]
+    planted = max((fault.step + fault.steps for fault in run.inject), default=0)
+    kill_at = planted + max((run.total_steps - planted) // 3, 1)
+    paused = (3,) if run.inject else (0,)
+    handle = (call("voyage", "handle-incident", "--run", "main"),) if run.inject else ()
+    go_on = (start("voyage", "go-on", "--run", "main", "--kill-after-step", str(kill_at)),)
+    return (
+        Step(
+            "war-room", "pretrain-10b", "W11", "Stop rules proven on curves with known outcomes; war room open",
+            (call("watch", "replay", "--run", "main", expect=(0, 1)), call("watch", "page"), _gate("W11")),
+            ("reports/replay.json", "watch/index.html"),
+        ),
+        Step(
+            "dataset-v0.2", "pretrain-10b", "W10–W12", "Dataset v0.2 joins while the run is under way",
+            (
+                call(
+                    "data", "build", "--data", course.data_dir, "--version", "v0.2", "--parent", "v0.1",
+                    "--skip-unapproved",
+                ),
+            ),
+            ("data/dataset/v0.2/manifest.json",),
+        ),
+        Step(
+            "main-until-incident", "pretrain-10b", "W11–W12", "Main run; a planted loss incident is caught by a rule",
+            (start("train", "run", "--run", "main", expect=paused),), ("incidents",),
+        ),
+        Step("incident", "pretrain-10b", "W12", "Incident handled: diagnosis, post-mortem, decision", handle),
+        Step(
+            "main-to-the-end", "pretrain-10b", "W12–W18", "Main run goes on, survives a kill -9, finishes",
+            go_on, ("runs/main/summary.json",),
+        ),
+        Step(
+            "nightly", "pretrain-10b", "W11–W18", "Every permanent checkpoint evaluated; war room; goodput",
+            (
+                start("evaluate", "nightly", "--run", "main", "--data", course.data_dir, "--max-items", "24"),
+                call("cluster", "goodput"),
+                call("watch", "page"),
+            ),
+            ("reports/nightly.json",),
+        ),
+        Step("gate-W18", "pretrain-10b", "W12, W18", "Gates: convergence, main run", (_gate("W12"), _gate("W18"))),
+    )  # fmt: skip
+
+
+def _evaluation(course: Course) -> tuple[Step, ...]:
+    return (
+        Step(
+            "evaluation", "evaluate", "W19–W22", "Scores with intervals, red team, long context, cases, report",
+            (start("evaluate", "all", "--run", "main", "--data", course.data_dir),),
+            ("reports/evaluation.md", "reports/red-team.md", "reports/cases.json"),
+        ),
+        Step(
+            "distillation", "evaluate", "W20–W22", "A student with and without its teacher",
+            (start("train", "distill"),), ("reports/distillation.json",),
+        ),
+        Step("gate-W22", "evaluate", "W22", "Gate: evaluation", (_gate("W22"),)),
+    )  # fmt: skip
+
+
+def _release(course: Course) -> tuple[Step, ...]:
+    return (
+        Step(
+            "release", "release", "W23–W25", "final-checkpoint-v1.0: weights, card, report, kit, signature",
+            (start("release", "build", "--run", "main", "--data", course.data_dir),), ("release",),
+        ),
+        Step(
+            "stranger", "release", "W26", "A stranger runs the kit and reproduces a number",
+            (start("release", "stranger"),), ("reports/stranger.json",),
+        ),
+        Step(
+            "landfall", "release", "W26", "Pages, goodput, and every gate",
+            (call("cluster", "goodput"), _gate("all"), call("watch", "page")), ("gates.json", "watch/index.html"),
+        ),
+    )  # fmt: skip
