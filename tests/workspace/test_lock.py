@@ -52,7 +52,9 @@ def test_overtaken_holder_is_fenced(place: str) -> None:
     old = Lease(ws.store, "data").acquire()
     old._stop.set()
     key = f"leases/data/{old.token:010d}.json"
-    ws.store.write(key, ws.store.read(key).replace(b'"host":"', b'"host":"elsewhere-').replace(b'"renewed":', b'"renewed":-'))
+    ws.store.write(
+        key, ws.store.read(key).replace(b'"host":"', b'"host":"elsewhere-').replace(b'"renewed":', b'"renewed":-')
+    )
     new = Lease(ws.store, "data").acquire()
     assert new.token == old.token + 1
     new.check()

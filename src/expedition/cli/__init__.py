@@ -2,7 +2,7 @@
 
 Why a room: translation only. No decision is made here; a verb opens a session, calls one function, prints its result.
 Verbs (all that other rooms may call):
-    main(arguments)     run and exit; codes as docs/exit-codes.md
+    run(arguments) -> exit code    codes as docs/exit-codes.md
 Seams: a group is one file with a typer `app`, named in main.GROUPS.
 Imports: every room, inside the verbs.  Imported by: nobody.
 Reads / writes in the workspace: nothing itself.
@@ -15,6 +15,6 @@ Read in this order:
 Try: expedition --help
 """
 
-from expedition.cli.main import main
+from expedition.cli.main import run
 
-__all__ = ["main"]
+__all__ = ["run"]

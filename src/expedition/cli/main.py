@@ -73,9 +73,7 @@ def _group(name: str, arguments: list[str]) -> int:
     # Typer brings its own copy of click; its exceptions are reached through the names that Typer exports.
     usage_error = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
     try:
-        result = typer.main.get_command(app).main(
-            args=arguments, prog_name=f"expedition {name}", standalone_mode=False
-        )
+        result = typer.main.get_command(app).main(args=arguments, prog_name=f"expedition {name}", standalone_mode=False)
     except typer.Exit as error:
         return error.exit_code
     except typer.Abort:

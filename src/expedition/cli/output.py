@@ -9,6 +9,7 @@ from typing import Any
 
 from expedition.workspace.printable import printable
 
+
 class Output:
     """Prints results. With `json`, stdout gets exactly one JSON document."""
 

@@ -26,7 +26,8 @@ def rehearse(
     first: Annotated[str | None, typer.Option("--from", help="First step or phase.")] = None,
     only: Annotated[str | None, typer.Option("--only", help="Only this step or phase, done anew.")] = None,
     until: Annotated[
-        str | None, typer.Option("--until", help="design, data, pretrain-1b, pretrain-10b, evaluate, release; or a step.")
+        str | None,
+        typer.Option("--until", help="design, data, pretrain-1b, pretrain-10b, evaluate, release; or a step."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the steps and their commands.")] = False,
     programme: ProgrammeOption = None,

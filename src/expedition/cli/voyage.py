@@ -16,7 +16,9 @@ RunOption = Annotated[str, typer.Option("--run", help="Name of the run.")]
 
 @app.command()
 def approve(
-    data: Annotated[list[Path], typer.Option("--data", help="Folder of raw files; may be repeated, the main one last.")],
+    data: Annotated[
+        list[Path], typer.Option("--data", help="Folder of raw files; may be repeated, the main one last.")
+    ],
     workspace: WorkspaceOption = "voyage",
     json: JsonOption = False,
 ) -> None:

@@ -38,6 +38,8 @@ class CriterionPlan(Section):
     """Whether the number is the chapter's."""
     owner: str = "unassigned"
     """Workstream that answers for it."""
+    judged: bool = True
+    """False: this preset measures nothing that could be judged; the verdict is "no evidence"."""
     blocking: bool = True
     """Whether `fail` (and, where the preset says so, "no evidence") blocks what the gate guards."""
 

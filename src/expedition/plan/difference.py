@@ -33,7 +33,5 @@ def _leaves(value: Any, path: str = "") -> dict[str, Any]:
     else:
         return {path: value}
     return {
-        leaf: found
-        for key, item in items
-        for leaf, found in _leaves(item, f"{path}.{key}" if path else key).items()
+        leaf: found for key, item in items for leaf, found in _leaves(item, f"{path}.{key}" if path else key).items()
     }

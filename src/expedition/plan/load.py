@@ -27,9 +27,7 @@ def preset_path(name: str) -> Path:
     return Path(str(resources.files("expedition.plan") / "presets" / f"{name}.yaml"))
 
 
-def load_programme(
-    source: str | Path = DEFAULT_PRESET, overrides: list[str] | None = None
-) -> Programme:
+def load_programme(source: str | Path = DEFAULT_PRESET, overrides: list[str] | None = None) -> Programme:
     """The programme of a preset name or a file, with `a.b=c` overrides.
 
     Raises ProgrammeError with file, line, path, value, and what would fit.
@@ -138,7 +136,9 @@ def _explain(detail: dict[str, Any], tree: dict[str, Any], lines: Lines, file: s
         known = _known_keys(location[:-1])
         return ProgrammeError(f"unknown key {location[-1]!r}", where=where, fix=_nearest(str(location[-1]), known))
     if detail["type"] == "missing":
-        return ProgrammeError(f"{location[-1]!r} is missing", where=where, fix=f"add it under {path.rpartition('.')[0]}")
+        return ProgrammeError(
+            f"{location[-1]!r} is missing", where=where, fix=f"add it under {path.rpartition('.')[0]}"
+        )
     message = str(detail["msg"]).removeprefix("Value error, ")
     value = detail.get("input")
     shown = f" (the value is {value!r})" if not isinstance(value, dict | list) else ""

@@ -220,7 +220,7 @@ class Injection(Section):
     step: int = Field(ge=0)
     """First step it acts on (of the data for `loss_spike`, of the run otherwise)."""
     kind: Literal["loss_spike", "learning_rate", "nan_gradient", "inf_gradient"]
-    """loss_spike: labels are permuted; learning_rate: multiplied by `factor`; nan/inf_gradient: one gradient value is
+    """loss_spike: labels are renamed; learning_rate: multiplied by `factor`; nan/inf_gradient: one gradient value is
     replaced."""
     steps: int = Field(default=1, ge=1)
     """For how many steps."""

@@ -21,7 +21,7 @@ Read in this order:
     criteria/      one query a criterion
     gates.py       verdicts
     table.py       the gate table
-    sign.py        reviews and approvals
+    reviews.py     who signed, who approved a change
     documents/     design document, launch manual, schedule, cost
 Try: expedition gate all; expedition programme gantt; pytest tests/programme
 """
@@ -42,8 +42,8 @@ __all__ = [
 _HOMES = {
     "evaluate_gates": "gates",
     "waive": "gates",
-    "sign": "sign",
-    "freeze_approval": "sign",
+    "sign": "reviews",
+    "freeze_approval": "reviews",
     "write_design": "documents.design",
     "write_launch_manual": "documents.launch_manual",
     "write_schedule": "documents.planning",

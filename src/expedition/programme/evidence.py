@@ -175,8 +175,3 @@ def dataset_versions(reader: Reader) -> Iterator[tuple[str, dict[str, Any]]]:
         if wrong:
             raise Changed(f"{wrong[0]} is not what its manifest says")
         yield folder.rsplit("/", 1)[1], manifest
-
-
-def is_poc(version: str) -> bool:
-    """Whether a dataset version is the proof of concept's small set."""
-    return version.startswith("poc") or version == "v0.0"

@@ -66,9 +66,7 @@ def terminal(plan: SchedulePlan, *, columns: int = 78, slips: dict[str, float] |
     return "\n".join(lines)
 
 
-def svg(
-    plan: SchedulePlan, *, slips: dict[str, float] | None = None, actual: dict[str, Actual] | None = None
-) -> str:
+def svg(plan: SchedulePlan, *, slips: dict[str, float] | None = None, actual: dict[str, Actual] | None = None) -> str:
     """The chart as a self-contained SVG: planned bars, critical path outlined, actual bars below, milestones, dates."""
     found = times(plan, slips)
     critical = {name for name, item in found.items() if item.critical}
@@ -81,7 +79,9 @@ def svg(
         for task in plan.tasks:
             if task.workstream == stream.id:
                 done = (actual or {}).get(task.id)
-                rows.append(_bar(task.title, found[task.id], y, end, (stream.id, task.ongoing, task.id in critical), done))
+                rows.append(
+                    _bar(task.title, found[task.id], y, end, (stream.id, task.ongoing, task.id in critical), done)
+                )
                 y += ROW
     height = y + 40
     grid = "".join(
@@ -111,9 +111,7 @@ def _x(week: float, end: float) -> float:
     return LEFT + week / end * (WIDTH - LEFT - 20)
 
 
-def _bar(
-    title: str, item: TaskTimes, y: int, end: float, look: tuple[str, bool, bool], done: Actual | None
-) -> str:
+def _bar(title: str, item: TaskTimes, y: int, end: float, look: tuple[str, bool, bool], done: Actual | None) -> str:
     stream, ongoing, critical = look
     x, width = _x(item.early_start, end), _x(item.early_finish, end) - _x(item.early_start, end)
     colour = COLOURS.get(stream, "#557")

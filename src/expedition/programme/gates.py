@@ -66,6 +66,8 @@ def judge(archive: Archive, plan: CriterionPlan, waivers: dict[str, str]) -> Jud
     measured: Measured | None = None
     verdict: Verdict
     try:
+        if not plan.judged:
+            raise NoEvidence(f"preset {archive.programme.preset} does not judge this")
         measured = QUERIES[plan.id](reader)
         verdict = "pass" if holds(plan, measured.value) else "fail"
         reason = measured.note
@@ -90,7 +92,8 @@ def judge(archive: Archive, plan: CriterionPlan, waivers: dict[str, str]) -> Jud
         unit=plan.unit,
         reason=reason,
         conditions=tuple(dict.fromkeys(conditions)),
-        blocking=plan.blocking and (verdict == "fail" or (verdict == "no evidence" and _blocks(archive.programme, plan))),
+        blocking=plan.blocking
+        and (verdict == "fail" or (verdict == "no evidence" and _blocks(archive.programme, plan))),
         origin=plan.origin,
         owner=plan.owner,
         evidence=tuple({"path": key, "sha256": digest} for key, digest in sorted(reader.evidence.items())),
@@ -115,7 +118,9 @@ def evaluate_gates(ws: Workspace, programme: Programme, gate: str = "all") -> li
     judgements = [judge(archive, plan, waivers) for plan in chosen]
     if gate == "all":
         ws.write_json(
-            layout.GATES, {"preset": programme.preset, "criteria": [item.record() for item in judgements]}, schema=SCHEMA
+            layout.GATES,
+            {"preset": programme.preset, "criteria": [item.record() for item in judgements]},
+            schema=SCHEMA,
         )
     return judgements
 

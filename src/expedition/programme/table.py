@@ -65,7 +65,9 @@ def plain(criteria: list[dict[str, Any]]) -> str:
     for item in sorted(items, key=lambda item: order[item.gate]):
         value = number(item.measured, item.unit) if item.verdict != "no evidence" else item.reason[:58]
         small = "  [scaled]" if item.scaled else ""
-        lines.append(f"{item.gate:<6}{MARKS[item.verdict]:<14}{item.id:<34}{value}  {_asked_short(item)}{small}".rstrip())
+        lines.append(
+            f"{item.gate:<6}{MARKS[item.verdict]:<14}{item.id:<34}{value}  {_asked_short(item)}{small}".rstrip()
+        )
     return "\n".join(lines)
 
 

@@ -18,7 +18,7 @@ Invariants: a voyage killed anywhere goes on to the same hashes [test_killed_voy
 Read in this order:
     steps.py       W0 to W26
     step.py        what a step is
-    rehearse.py    begin or go on
+    rehearsal.py   begin or go on
     runner.py      run, record, resume
     approvals.py   decisions before W3
     incident.py    the on-call engineer's part
@@ -41,9 +41,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Orders": "rehearse",
-    "plan_voyage": "rehearse",
-    "rehearse": "rehearse",
+    "Orders": "rehearsal",
+    "plan_voyage": "rehearsal",
+    "rehearse": "rehearsal",
     "approve_for_rehearsal": "approvals",
     "handle_incident": "incident",
     "go_on": "main_run",

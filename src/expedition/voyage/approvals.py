@@ -11,9 +11,9 @@ from typing import Any
 from expedition.data.compliance import Statement, append, read
 from expedition.data.sources import SourceFolder, read_declarations, survey
 from expedition.errors import InputError
+from expedition.voyage.steps import SCOPE
 from expedition.workspace import Workspace
 
-SCOPE = "rehearsal"
 INVENTORY = "data/sources.json"
 INVENTORY_SCHEMA = "data.sources/1"
 VOYAGE_DAYS = 2

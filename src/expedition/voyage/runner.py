@@ -126,7 +126,7 @@ def _recorded(ws: Workspace, key: str, mark: str) -> dict[str, Any] | None:
 
 
 def _run(ws: Workspace, step: Step, command: Command, tell: Listener) -> Any:
-    argv = [*command.argv, "--workspace", ws.place, "--json"]
+    argv = [*command.arguments(ws.place), "--json"]
     code, stdout, stderr = _process(step, argv, tell) if command.process else _here(argv)
     if code == 4:
         raise Interrupted(f"stopped in step {step.name}", fix="run the same command again: it goes on where it was")

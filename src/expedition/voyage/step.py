@@ -23,10 +23,16 @@ class Command:
     argv: tuple[str, ...]
     expect: tuple[int, ...] = (0,)
     process: bool = False
+    bare: bool = False
+    """Takes no --workspace: it works on a folder of its own."""
+
+    def arguments(self, workspace: str) -> list[str]:
+        """Everything after `expedition`."""
+        return [*self.argv, *(() if self.bare else ("--workspace", workspace))]
 
     def text(self, workspace: str) -> str:
         """As a person would type it."""
-        return " ".join(("expedition", *self.argv, "--workspace", workspace))
+        return " ".join(("expedition", *self.arguments(workspace)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,14 @@ GATE = (0, 1)
 """A gate exits 1 where a criterion fails; the voyage shows it in the table at the end instead of stopping there."""
 
 
+SCOPE = "rehearsal"
+"""Scope of the ledger's records: approvals of a rehearsal approve nothing else."""
+
+
+POC_VERSION = "v0.1-poc"
+"""The small data set of the proof of concept; named so that it holds the sources of v0.1."""
+
+
 @dataclass(frozen=True, slots=True)
 class Course:
     """What a voyage sails on."""
@@ -45,11 +53,19 @@ def _gate(name: str) -> Command:
     return call("gate", name, expect=GATE)
 
 
+def _build(folder: str, version: str, *more: str) -> Command:
+    return call("data", "build", folder, "--version", version, *more, "--scope", SCOPE, "--skip-unapproved")
+
+
+def _sample(folder: str, seed: int, size: str) -> Command:
+    return Command(("sample", folder, "--seed", str(seed), "--size", size), bare=True)
+
+
 def _design(course: Course) -> tuple[Step, ...]:
-    raw = [call("sample", course.poc_dir, "--seed", str(course.seed), "--size", "smoke")]
-    if course.sample is not None:
+    raw = [_sample(course.poc_dir, course.seed, "smoke")]
+    if course.sample is not None and course.data_dir != course.poc_dir:
         size, seed = course.sample
-        raw.append(call("sample", course.data_dir, "--seed", str(seed), "--size", size))
+        raw.append(_sample(course.data_dir, seed, size))
     return (
         Step("raw-data", "design", "W0", "Raw files of all kinds at hand", tuple(raw)),
         Step(
@@ -70,7 +86,7 @@ def _design(course: Course) -> tuple[Step, ...]:
         Step(
             "proof-of-concept", "design", "W1–W2", "Loader, router, FP8, repeatability: yes or no",
             (
-                call("data", "build", "--data", course.poc_dir, "--version", "poc", "--skip-unapproved"),
+                _build(course.poc_dir, POC_VERSION),
                 start("train", "poc"),
             ),
             ("reports/poc.md",),
@@ -84,13 +100,13 @@ def _data(course: Course) -> tuple[Step, ...]:
         Step("gate-W3", "data", "W3", "Gate: compliance of all sources", (_gate("W3"),)),
         Step(
             "dataset-v0.1", "data", "W3–W6", "Raw files → clean, deduplicated, tokenised, packed dataset v0.1",
-            (call("data", "build", "--data", course.data_dir, "--version", "v0.1", "--skip-unapproved"),),
+            (_build(course.data_dir, "v0.1"),),
             ("data/dataset/v0.1/manifest.json",),
         ),
         Step(
             "data-quality", "data", "W5–W6", "What the pipeline found against the truth; loading and storage measured",
             (
-                call("data", "quality", "--data", course.data_dir, "--version", "v0.1"),
+                call("data", "quality", course.data_dir, "--version", "v0.1"),
                 call("loader", "bench", "--run", "1b"),
                 call("watch", "page"),
             ),
@@ -147,12 +163,7 @@ def _main_run(programme: Programme, course: Course) -> tuple[Step, ...]:
         ),
         Step(
             "dataset-v0.2", "pretrain-10b", "W10–W12", "Dataset v0.2 joins while the run is under way",
-            (
-                call(
-                    "data", "build", "--data", course.data_dir, "--version", "v0.2", "--parent", "v0.1",
-                    "--skip-unapproved",
-                ),
-            ),
+            (_build(course.data_dir, "v0.2", "--parent", "v0.1"),),
             ("data/dataset/v0.2/manifest.json",),
         ),
         Step(

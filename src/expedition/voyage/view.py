@@ -8,9 +8,9 @@ import time
 from rich.console import Console
 from rich.status import Status
 
-from expedition.workspace.printable import printable
 from expedition.voyage.runner import StepRecord
 from expedition.voyage.step import Step
+from expedition.workspace.printable import printable
 
 
 class View:
@@ -52,5 +52,7 @@ class View:
         spent = "as before" if record.reused else f"{record.wall_s:6.1f} s"
         made = f"  → {', '.join(step.produces)}" if step.produces else ""
         self._console.print(
-            f"[{self._number:2}/{self._total}] {step.weeks:<9} {spent:>9}  {step.title}{made}", markup=False, soft_wrap=True
+            f"[{self._number:2}/{self._total}] {step.weeks:<9} {spent:>9}  {step.title}{made}",
+            markup=False,
+            soft_wrap=True,
         )

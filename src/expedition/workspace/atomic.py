@@ -83,7 +83,9 @@ def storage_errors(path: Path) -> Iterator[None]:
         }.get(error.errno or 0)
         if fix is None:
             raise
-        raise StorageError(f"cannot write: {os.strerror(error.errno or 0).lower()}", where=str(path), fix=fix) from error
+        raise StorageError(
+            f"cannot write: {os.strerror(error.errno or 0).lower()}", where=str(path), fix=fix
+        ) from error
 
 
 def _aside(path: Path) -> Path:

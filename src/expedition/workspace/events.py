@@ -80,9 +80,7 @@ class EventWriter:
 def read_events(store: Store, kind_prefix: str | None = None) -> Iterator[Event]:
     """All events in order of time (ties: chain, sequence), or those whose kind starts with `kind_prefix`."""
     events = [
-        _event(json.loads(store.read(key)))
-        for key in store.list(EVENTS)
-        if not key.startswith(f"{EVENTS}/anchors/")
+        _event(json.loads(store.read(key))) for key in store.list(EVENTS) if not key.startswith(f"{EVENTS}/anchors/")
     ]
     events.sort(key=lambda event: (event.time, event.chain, event.sequence))
     for event in events:

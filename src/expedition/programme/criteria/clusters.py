@@ -54,7 +54,9 @@ def fault_drill(reader: Reader) -> Measured:
     good = all(drill["ok"] for drill in drills)
     slowest = max((drill.get("restore_s") or 0.0) for drill in drills)
     removed = [drill["removed_node"] for drill in drills if drill.get("removed_node")]
-    return Measured(good, f"{len(drills)} drills, slowest restore {slowest:.1f} s, removed: {', '.join(removed) or '-'}")
+    return Measured(
+        good, f"{len(drills)} drills, slowest restore {slowest:.1f} s, removed: {', '.join(removed) or '-'}"
+    )
 
 
 def effective_utilisation(reader: Reader) -> Measured:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from expedition.programme.evidence import Changed, Measured, NoEvidence, Query, Reader, dataset_versions, is_poc
+from expedition.programme.evidence import Changed, Measured, NoEvidence, Query, Reader, dataset_versions
 from expedition.programme.schedule import data_lead_weeks
 from expedition.workspace import layout
 from expedition.workspace.hashes import sha256_json
@@ -109,9 +109,7 @@ def disputed_policy(reader: Reader) -> Measured:
         name
         for name in disputed
         if name in decided
-        and (
-            decided[name]["decision"] != "approve" or decided[name].get("policy") in ("minimal-use", "anonymise")
-        )
+        and (decided[name]["decision"] != "approve" or decided[name].get("policy") in ("minimal-use", "anonymise"))
     ]
     return Measured(100.0 * len(good) / len(disputed), f"{len(disputed)} disputed sources")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from expedition.programme.evidence import Measured, NoEvidence, Query, Reader
-from expedition.programme.sign import REVIEW_SIGNED
+from expedition.programme.reviews import REVIEW_SIGNED
 from expedition.workspace import layout
 
 SECTIONS = ("mix", "tokenizer", "shapes", "parallel", "fp8")

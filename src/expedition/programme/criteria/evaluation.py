@@ -66,7 +66,9 @@ def first_report(reader: Reader) -> Measured:
 
 def pipeline_ready(reader: Reader) -> Measured:
     results = _results(reader, "1b")
-    return Measured(bool(results["tasks"] or results["perplexity"]), f"{len(results['tasks'])} tasks on {results['checkpoint']}")
+    return Measured(
+        bool(results["tasks"] or results["perplexity"]), f"{len(results['tasks'])} tasks on {results['checkpoint']}"
+    )
 
 
 def benchmarks(reader: Reader) -> Measured:
@@ -101,7 +103,9 @@ def red_team(reader: Reader) -> Measured:
     report = reader.json(layout.report("red-team"))
     controls = report.get("controls") or {}
     missing = [name for name in ("random", "refuse") if not controls.get(name)]
-    return Measured(not missing and bool(report.get("prompts")), f"{report.get('prompts')} prompts, {len(controls)} controls")
+    return Measured(
+        not missing and bool(report.get("prompts")), f"{report.get('prompts')} prompts, {len(controls)} controls"
+    )
 
 
 def case_studies(reader: Reader) -> Measured:

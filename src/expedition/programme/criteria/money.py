@@ -23,7 +23,9 @@ def rehearsal(reader: Reader) -> Measured:
     report = reader.json(layout.report("cost"))
     used = reader.field(layout.report("cost"), "rehearsal_used_days_of_main")
     reserved = report["rehearsal_reserved_days_of_main"]
-    return Measured(float(used), f"{used:.1f} days used of {reserved:.1f} reserved, ${report['rehearsal_used_usd']:,.0f}")
+    return Measured(
+        float(used), f"{used:.1f} days used of {reserved:.1f} reserved, ${report['rehearsal_used_usd']:,.0f}"
+    )
 
 
 QUERIES: dict[str, Query] = {"cost.rate": rate, "cost.outage_12h": outage, "cost.rehearsal": rehearsal}

@@ -59,9 +59,14 @@ def checkpoints_immutable(reader: Reader) -> Measured:
         if not reader.keys(folder, "/COMPLETE"):
             continue
         files = reader.json(key)["files"]
-        items = [{"path": name, "sha256": digest} for name, digest in files.items()] if isinstance(files, dict) else files
+        items = (
+            [{"path": name, "sha256": digest} for name, digest in files.items()] if isinstance(files, dict) else files
+        )
         items = [
-            {"path": item["path"], "sha256": item["sha256"]["sha256"] if isinstance(item["sha256"], dict) else item["sha256"]}
+            {
+                "path": item["path"],
+                "sha256": item["sha256"]["sha256"] if isinstance(item["sha256"], dict) else item["sha256"],
+            }
             for item in items
         ]
         matching, bad = reader.verified(folder, items)
@@ -83,7 +88,9 @@ def loss_smooth(reader: Reader) -> Measured:
     open_ones = [
         item
         for item in _incidents(reader)
-        if item["run"] == "main" and item.get("rule") in ("nan", "rise", "plateau", "spike") and item["status"] != "resolved"
+        if item["run"] == "main"
+        and item.get("rule") in ("nan", "rise", "plateau", "spike")
+        and item["status"] != "resolved"
     ]
     unrecovered = len(open_ones) + int(not summary["finished"]) + int(summary["loss_last"] >= summary["loss_first"])
     caught = sum(item["run"] == "main" for item in _incidents(reader))
@@ -150,7 +157,9 @@ def rule_proven(name: str) -> Query:
             raise NoEvidence(f"rule {name} was not replayed")
         found = rules[name]
         good = sum(curve["ok"] for curve in found["curves"])
-        return Measured(bool(found["armed"] and found["proven"]), f"{good} of {len(found['curves'])} curves judged right")
+        return Measured(
+            bool(found["armed"] and found["proven"]), f"{good} of {len(found['curves'])} curves judged right"
+        )
 
     return query
 

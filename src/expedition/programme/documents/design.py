@@ -39,14 +39,22 @@ def _mix(programme: Programme) -> str:
         part = share.tokens / mix.total_tokens
         lines.append(f"| {share.kind} | {share.description} | {share.tokens / 1e12:g}T | {part:.1%} |")
     lines.append(f"| all | | {mix.total_tokens / 1e12:g}T | 100 % |")
-    lines += ["", f"Driving data is {mix.driving_share_of_video:.0%} of the video-text tokens.", "", "Stages by kind:", ""]
+    lines += [
+        "",
+        f"Driving data is {mix.driving_share_of_video:.0%} of the video-text tokens.",
+        "",
+        "Stages by kind:",
+        "",
+    ]
     lines += [f"- **{kind}**: {' → '.join(stages)}" for kind, stages in programme.data.stages.items()]
     return "\n".join(lines) + "\n"
 
 
 def _tokenizer(programme: Programme) -> str:
     plan = programme.data.tokenizer
-    compact = f" A compact variant of at most {plan.compact_entries:,} entries is used here." if plan.compact_entries else ""
+    compact = (
+        f" A compact variant of at most {plan.compact_entries:,} entries is used here." if plan.compact_entries else ""
+    )
     return (
         "## 2. Tokenizer\n\n"
         f"Base vocabulary `{plan.base}`, {plan.base_size:,} entries; its own added tokens up to {plan.added_from - 1:,}. "
@@ -56,7 +64,9 @@ def _tokenizer(programme: Programme) -> str:
 
 
 def _shapes(programme: Programme) -> str:
-    head = "| model | hidden | layers | heads / KV | experts | top-k | expert width |\n|---|---:|---:|---:|---:|---:|---:|"
+    head = (
+        "| model | hidden | layers | heads / KV | experts | top-k | expert width |\n|---|---:|---:|---:|---:|---:|---:|"
+    )
     rows = [
         f"| {name} | {shape.hidden} | {shape.layers} | {shape.heads} / {shape.kv_heads} of {shape.head_dim} | "
         f"{shape.experts} | {shape.top_k} | {shape.expert_inner} |"
@@ -93,7 +103,12 @@ def _parallel(programme: Programme) -> str:
 
 
 def _fp8(programme: Programme) -> str:
-    lines = ["## 5. FP8 policy", "", "| run | compute | FP8 modules | scale | forward | gradient |", "|---|---|---|---|---|---|"]
+    lines = [
+        "## 5. FP8 policy",
+        "",
+        "| run | compute | FP8 modules | scale | forward | gradient |",
+        "|---|---|---|---|---|---|",
+    ]
     for name, run in programme.runs.items():
         fp8 = run.precision.fp8
         modules = ", ".join(f"`{module}`" for module in fp8.modules) or "none"

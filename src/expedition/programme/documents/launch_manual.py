@@ -31,7 +31,11 @@ def commands(programme: Programme, workspace: str) -> list[tuple[str, list[str],
         ("Launch", [launch], ["train", "status", "--run", "1b", *where]),
         ("War room", ["expedition watch page"], ["watch", "page", *where]),
         ("Incidents", ["expedition incident list"], ["incident", "list", *where]),
-        ("Resume after an incident", ["expedition train run --run main --after-incident ID"], ["train", "run", "--help"]),
+        (
+            "Resume after an incident",
+            ["expedition train run --run main --after-incident ID"],
+            ["train", "run", "--help"],
+        ),
         ("Cost so far", ["expedition cluster goodput"], ["cluster", "goodput", *where]),
     ]
 
@@ -44,7 +48,9 @@ def write_launch_manual(ws: Workspace, programme: Programme, execute: Execute) -
         code = execute(dry)
         # A gate that is not passed yet exits 1: the command itself works.
         good = code == 0 or (dry[0] == "gate" and code == 1)
-        outcomes.append({"purpose": purpose, "command": typed[0], "dry": ["expedition", *dry], "exit_code": code, "ok": good})
+        outcomes.append(
+            {"purpose": purpose, "command": typed[0], "dry": ["expedition", *dry], "exit_code": code, "ok": good}
+        )
         body.append(f"{number}. **{purpose}**\n\n       {typed[0]}\n")
     rules = programme.rules
     contacts = [f"- {stream.title}: {stream.owner}" for stream in programme.schedule.workstreams]

@@ -40,9 +40,7 @@ def write_schedule(ws: Workspace, programme: Programme, slips: dict[str, float] 
     return twin
 
 
-def write_cost(
-    ws: Workspace, programme: Programme, *, rehearsal_tokens_per_s: float | None = None
-) -> dict[str, Any]:
+def write_cost(ws: Workspace, programme: Programme, *, rehearsal_tokens_per_s: float | None = None) -> dict[str, Any]:
     """Write reports/cost.md and its twin."""
     report = cost_report(programme, rehearsal_tokens_per_s=rehearsal_tokens_per_s)
     conditions = [] if rehearsal_tokens_per_s else ["used time taken as the reserved time"]

@@ -24,7 +24,8 @@ def sign(
         raise UsageError(f"no document {document!r}", fix=f"documents: {', '.join(DOCUMENTS)}")
     if reviewer not in programme.schedule.reviewers:
         raise UsageError(
-            f"{reviewer!r} is no reviewer of this programme", fix=f"reviewers: {', '.join(programme.schedule.reviewers)}"
+            f"{reviewer!r} is no reviewer of this programme",
+            fix=f"reviewers: {', '.join(programme.schedule.reviewers)}",
         )
     if objections not in ("none", "minor", "major"):
         raise UsageError(f"objections are none, minor or major, not {objections!r}")

@@ -1,0 +1,1 @@
+"""The planner: what a model needs and what a cluster gives, as arithmetic on the programme file."""

@@ -1,0 +1,55 @@
+"""data: raw files of seven kinds into immutable, approved dataset versions, and those into batches.
+
+Why a room: what may be trained on, and in which order, is decided here, by functions of content, seed and ledger
+alone. It knows no model and no trainer, and imports no torch.
+Verbs (all that other rooms may call):
+    build(ws, programme, data_dir, version) -> dict     idempotent, a shard at a time; writes data/dataset/<version>/
+    status(ws, programme) -> dict                       versions, builds under way, planned against achieved shares
+    judge(ws, version, data_dir) -> dict                truth and labelled sets; writes reports/data-quality.json
+    acquire_folder(ws, data_dir, source) -> dict        register what comes in, under an approval
+Seams: Source (sources), Stage (stages), Engine (engine), Encoder (tokenizer); each room's card says how to add one.
+Imports: errors, workspace, plan.  Imported by: cli, train (loading, tokenizer), evaluate, voyage.
+Reads / writes in the workspace: compliance/, data/, reports/data-issues.json, reports/data-quality.json.
+Invariants: a killed build resumes to the same bytes [test_killed_build_resumes_to_the_same_bytes]; bytes do not depend
+    on workers [test_build_does_not_depend_on_workers]; nothing without approval gets in
+    [test_unapproved_source_stops_the_build]; a data import loads no torch [test_building_imports_no_torch].
+Read in this order:
+    records.py       what a raw item and a document are
+    compliance/      decisions about sources, and the gate
+    sources/         what is there
+    decode/          one file of any format → pieces
+    stages/          cleaning, a rule at a time
+    engine/          where work runs
+    tokenizer/       text → ids
+    versions/        documents → an immutable version
+    build.py         the list that joins them
+    loading/         versions → batches
+    quality/         detectors against truth
+Try: expedition data --help; pytest tests/data
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from expedition.data.build import acquire_folder, build, status
+    from expedition.data.versions.judge import judge
+
+__all__ = ["acquire_folder", "build", "judge", "status"]
+
+_HOMES = {
+    "acquire_folder": "expedition.data.build",
+    "build": "expedition.data.build",
+    "judge": "expedition.data.versions.judge",
+    "status": "expedition.data.build",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found = getattr(import_module(_HOMES[name]), name)
+    # The submodule `build` would otherwise hide the verb of the same name once it is imported.
+    globals()[name] = found
+    return found

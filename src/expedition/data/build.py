@@ -1,0 +1,260 @@
+"""`build`: raw files of approved sources into an immutable dataset version, a shard at a time, kill-safe throughout.
+
+1 approve       discover sources, ask the ledger, register what comes in       compliance, sources
+2 prepare       decode files, run the stage list                               sources, decode, stages (shard map)
+3 compare       copies over all documents                                      stages.dedup (shard map or exchange)
+4 vocabulary    the parent's tokenizer, the whole one, or a compact one        tokenizer (shard map)
+5 assemble      tokenise, bring together by shard, write tars                  versions (shard map, exchange)
+6 seal          publish, tables, report, manifest last                         versions
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import expedition
+from expedition.data.engine import Limits, Progress
+from expedition.data.engine.shard import ProgressCallback
+from expedition.data.stages.dedup import Duplicate, NearRule
+from expedition.data.versions.approved import Approved, approved_sources
+from expedition.data.versions.assemble import Prepared, Tokenise, assemble, loaded_tokenizer
+from expedition.data.versions.code import code_version
+from expedition.data.versions.index import Provenance
+from expedition.data.versions.issues import next_version, record_findings
+from expedition.data.versions.manifest import read_manifest
+from expedition.data.versions.mixture import shares
+from expedition.data.versions.plan import HELDOUT, plan_shards
+from expedition.data.versions.prepare import PreparedShards, prepare
+from expedition.data.versions.repeats import Repeats, find_repeats
+from expedition.data.versions.seal import REPORT, Build, seal
+from expedition.data.versions.vocabulary import tokenizer_for
+from expedition.errors import InputError, UsageError
+from expedition.plan.models import Programme
+from expedition.workspace import Lease, Workspace, layout
+
+PhaseProgress = Callable[[str, Progress], None]
+"""Called in the building process with a phase's name and how far it is."""
+
+PRELOAD = ("expedition.data.versions.prepare",)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be built."""
+
+    data_dir: Path
+    version: str
+    parent: str | None
+    scope: str
+    skip_unapproved: bool
+
+
+def build(
+    ws: Workspace,
+    programme: Programme,
+    data_dir: Path | str,
+    version: str = "v0.1",
+    *,
+    parent: str | None = None,
+    scope: str = "training",
+    skip_unapproved: bool = False,
+    progress: PhaseProgress | None = None,
+) -> dict[str, Any]:
+    """Build `version` from the raw files below `data_dir`, or return it at once if it is finished.
+
+    Sources that sources.yaml gives a later `since` are left for that version; `parent` lends its tokenizer and its
+    order of preference between copies. A source without an approval for `scope` stops the build (ComplianceRefused,
+    exit 5) unless `skip_unapproved`, which lists it in the report. Blocking; a killed build is finished by the same
+    call, to the same bytes, whatever `programme.workers`. Writes data/dataset/<version>/, data/heldout/<version>/,
+    reports/data-issues.json and events data.build.*.
+    """
+    request = Request(Path(data_dir), version, parent, scope, skip_unapproved)
+    if not ws.store.exists(layout.manifest(version)):
+        _check(ws, request)
+        with ws.lease(layout.dataset(version)) as lease:
+            limits = Limits(workers=programme.workers, preload=PRELOAD)
+            _Builder(ws, programme, request, lease, limits, progress).run()
+    return result(ws, version)
+
+
+def result(ws: Workspace, version: str) -> dict[str, Any]:
+    """What a finished version is, in brief: the answer of `build`."""
+    manifest, held = read_manifest(ws, version), read_manifest(ws, version, HELDOUT)
+    report = ws.read_json(f"{layout.dataset(version)}/{REPORT}")
+    names = ("dataset", "version", "parent", "content_hash", "documents", "tokens", "kinds", "modalities")
+    return {
+        **{name: manifest[name] for name in names},
+        "shards": len(manifest["shards"]),
+        "sources": [source["name"] for source in manifest["sources"]],
+        "heldout": {name: held[name] for name in ("documents", "tokens", "content_hash")},
+        "unapproved": report["unapproved"],
+        "unreadable": len(report["unreadable"]),
+        "quarantined": len(report["quarantined"]),
+        "dropped": report["dropped"],
+        "issues": manifest["issues"],
+    }
+
+
+def _check(ws: Workspace, request: Request) -> None:
+    if not request.data_dir.is_dir():
+        raise InputError("there is no such folder", where=str(request.data_dir), fix="give the folder of raw files")
+    if request.parent == request.version:
+        raise UsageError(f"{request.version} cannot be its own parent")
+    if request.parent is not None:
+        read_manifest(ws, request.parent)
+
+
+class _Builder:
+    """One build under way. Holds no state that a rerun would need: all of that is in folders."""
+
+    def __init__(
+        self,
+        ws: Workspace,
+        programme: Programme,
+        request: Request,
+        lease: Lease,
+        limits: Limits,
+        progress: PhaseProgress | None,
+    ) -> None:
+        self.ws, self.programme, self.request = ws, programme, request
+        self.lease, self.limits, self.progress = lease, limits, progress
+        self.events = ws.events("data")
+        self.workdir = ws.scratch(f"build/{request.version}")
+
+    def run(self) -> None:
+        request, started = self.request, time.monotonic()
+        self._event("data.build.started", parent=request.parent, scope=request.scope, workers=self.limits.workers)
+        approved = approved_sources(
+            self.ws, request.data_dir, request.version, request.scope, skip_unapproved=request.skip_unapproved
+        )
+        shards = prepare(self.ws, self.programme, approved, self.limits, self._phase("prepare"))
+        copies = self._compare(approved, shards)
+        prepared = shards.without({item.id for item in copies})
+        tokenizer = self._vocabulary(prepared)
+        manifest = self._seal(approved, shards, copies, prepared, tokenizer)
+        self._event(
+            "data.build.finished",
+            documents=manifest["documents"],
+            tokens=manifest["tokens"],
+            content_hash=manifest["content_hash"],
+            wall_s=round(time.monotonic() - started, 3),
+        )
+        shutil.rmtree(self.workdir, ignore_errors=True)
+
+    def _compare(self, approved: Approved, shards: PreparedShards) -> list[Duplicate]:
+        plan = self.programme.data.dedup
+        rule = NearRule(
+            threshold=plan.threshold,
+            shingle_tokens=plan.shingle,
+            bands=plan.bands,
+            band_values=plan.permutations // plan.bands,
+            seed=self.programme.data.seed,
+        )
+        repeats = Repeats(rule, tuple(source.name for source in approved.by_age()))
+        return find_repeats(shards.paths(), shards.text_bytes, repeats, self.workdir / "repeats", self.limits)
+
+    def _vocabulary(self, prepared: list[Prepared]) -> Path:
+        data = self.programme.data
+        return tokenizer_for(
+            self.ws,
+            data.tokenizer,
+            self.request.parent,
+            prepared,
+            data.heldout_fraction,
+            self.workdir / "vocabulary",
+            self.limits,
+        )
+
+    def _seal(
+        self,
+        approved: Approved,
+        shards: PreparedShards,
+        copies: list[Duplicate],
+        prepared: list[Prepared],
+        tokenizer: Path,
+    ) -> dict[str, Any]:
+        data = self.programme.data
+        plan = plan_shards(shards.bytes_by_kind, data.shard_bytes, data.heldout_fraction, layout.DATASET)
+        work = Tokenise(tokenizer, self.programme.media, plan)
+        outcomes = assemble(prepared, work, self.workdir / "assemble", self.limits, self._phase("assemble"))
+        dropped_copies = shards.dropped_copies(copies)
+        report = shards.report(approved, dropped_copies)
+        findings = _findings(report)
+        open_issues = record_findings(self.ws, self.request.version, findings, next_version(self.request.version))
+        build_of = Build(
+            identity={
+                "version": self.request.version,
+                "parent": self.request.parent,
+                "seed": data.seed,
+                "stages": {str(kind): list(names) for kind, names in sorted(data.stages.items())},
+                "tokenizer_fingerprint": loaded_tokenizer(tokenizer).fingerprint,
+                "code_version": f"{expedition.__version__}+{code_version()}",
+                "scope": self.request.scope,
+                "issues": [issue.id for issue in open_issues],
+            },
+            provenance={item.name: Provenance(item.acquired, item.approval.id) for item in approved.used},
+            sources=[item.row() for item in approved.used],
+            dropped=[*shards.dropped(), *dropped_copies],
+            report=report,
+            tokenizer_folder=tokenizer,
+        )
+        manifests = seal(self.ws, self.lease, build_of, plan, outcomes, self.workdir)
+        for shard in manifests[layout.DATASET]["shards"]:
+            self._event("data.build.shard", shard=shard["path"], documents=shard["documents"], tokens=shard["tokens"])
+        return manifests[layout.DATASET]
+
+    def _event(self, kind: str, **fields: Any) -> None:
+        self.events.append(kind, dataset=layout.DATASET, version=self.request.version, **fields)
+
+    def _phase(self, name: str) -> ProgressCallback | None:
+        progress = self.progress
+        return None if progress is None else lambda step: progress(name, step)
+
+
+def _findings(report: Mapping[str, Any]) -> dict[str, str]:
+    """What a build sees that a later version should mend: key → title."""
+    findings: dict[str, str] = {}
+    if report["unreadable"]:
+        findings["unreadable files"] = f"{len(report['unreadable'])} files or parts could not be read"
+    if report["quarantined"]:
+        findings["quarantined work"] = f"{len(report['quarantined'])} pieces of work were given up"
+    for name in report["unapproved"]:
+        findings[f"unapproved {name}"] = f"source {name} has no approval and is left out"
+    return findings
+
+
+def status(ws: Workspace, programme: Programme, version: str | None = None) -> dict[str, Any]:
+    """Finished versions with planned against achieved shares of the newest (or `version`), and builds under way."""
+    from expedition.data.versions.manifest import versions
+
+    finished = versions(ws)
+    chosen = version or (finished[-1] if finished else None)
+    started = [event.fields["version"] for event in ws.events_all("data.build.started")]
+    return {
+        "versions": finished,
+        "unfinished": sorted(set(started) - set(finished)),
+        "version": chosen,
+        "mixture": shares(programme.data.mix, read_manifest(ws, chosen)) if chosen is not None else [],
+    }
+
+
+def acquire_folder(ws: Workspace, data_dir: Path | str, source: str, *, scope: str = "training") -> dict[str, Any]:
+    """Register the files of one source folder below `data_dir`, under its approval; writes data/acquired/<source>/.
+
+    Raises ComplianceRefused without an approval, InputError if the folder is no source. Idempotent: files that are
+    registered keep their time.
+    """
+    from expedition.data.versions.approved import acquire_source
+
+    found = acquire_source(ws, Path(data_dir), source, scope)
+    return {
+        "source": source,
+        "acquired_first": found.first,
+        "later": len(found.later),
+        "acquisitions": found.acquisitions,
+    }

@@ -1,0 +1,114 @@
+"""SubRip and WebVTT to cues: broken times are dropped and counted, order is restored, markup is removed."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from expedition.data.decode.charset import readable_text
+from expedition.data.decode.piece import Piece, Refused, Repair
+from expedition.data.decode.reasons import Reason
+
+_TIME = r"(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
+_ARROW = re.compile(rf"^\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?$")
+_TIMELIKE = re.compile(r"^\s*[\d:.,]{5,14}\s*-{1,3}>?\s*[\d:.,]{5,14}\s*$|-->")
+_MARKUP = re.compile(r"<[^<>\n]{0,200}>|\{\\[^{}\n]{0,200}\}")
+_BLOCKS = re.compile(r"\n[ \t]*\n+")
+_SKIPPED = ("WEBVTT", "NOTE", "STYLE", "REGION", "X-TIMESTAMP-MAP")
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """One subtitle; times in seconds from the clip's start."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """The usable cues of a file in order of time, and how many were dropped, by cause."""
+
+    cues: tuple[Cue, ...]
+    dropped: dict[str, int]
+    repairs: tuple[Repair, ...] = ()
+
+
+def read_track(data: bytes) -> Track:
+    """Cues of an SRT or WebVTT file. Raises Refused(ENCODING).
+
+    A cue is dropped when its time line is broken, when minutes or seconds pass 59, when it ends before it starts, or
+    when it has no text.
+    """
+    text, repairs = readable_text(data)
+    cues: list[Cue] = []
+    dropped: Counter[str] = Counter()
+    for block in _BLOCKS.split(text.strip()):
+        lines = [line for line in block.split("\n") if line.strip()]
+        if not lines or (lines[0].lstrip().startswith(_SKIPPED) and not any("-->" in line for line in lines)):
+            continue
+        at = next((index for index, line in enumerate(lines[:3]) if _TIMELIKE.search(line)), None)
+        if at is None:
+            dropped["no time"] += 1
+            continue
+        found = _cue(lines[at], lines[at + 1 :])
+        if isinstance(found, Cue):
+            cues.append(found)
+        else:
+            dropped[found] += 1
+    ordered = tuple(sorted(cues, key=lambda cue: (cue.start_s, cue.end_s)))
+    if dropped:
+        detail = ", ".join(f"{count} {cause}" for cause, count in sorted(dropped.items()))
+        repairs += (Repair(Reason.BAD_CUES, sum(dropped.values()), detail),)
+    return Track(ordered, dict(dropped), repairs)
+
+
+def cue_text(cues: Sequence[Cue]) -> str:
+    """The cues' texts, one a line; a line that repeats the one before it (rolling captions) is left out."""
+    lines: list[str] = []
+    for cue in cues:
+        for line in cue.text.split("\n"):
+            if not lines or line != lines[-1]:
+                lines.append(line)
+    return "\n".join(lines)
+
+
+def cue_rows(cues: Sequence[Cue]) -> list[list[Any]]:
+    """Cues as JSON rows [start_s, end_s, text]."""
+    return [[round(cue.start_s, 3), round(cue.end_s, 3), cue.text] for cue in cues]
+
+
+def track_piece(data: bytes, inner: str = "") -> Piece:
+    """Subtitles without their clip, as text. Raises Refused(NO_TEXT) where no cue is usable."""
+    track = read_track(data)
+    if not track.cues:
+        raise Refused(Reason.NO_TEXT, f"no usable cue, {sum(track.dropped.values())} dropped")
+    repairs = (*track.repairs, Repair(Reason.MISSING_MEDIA, 1, "subtitles without a clip: text only"))
+    meta = {"cues": cue_rows(track.cues)}
+    return Piece(cue_text(track.cues), inner=inner, kind="video-text", meta=meta, repairs=repairs)
+
+
+def _cue(times: str, lines: list[str]) -> Cue | str:
+    found = _ARROW.match(times)
+    if found is None:
+        return "broken time"
+    groups = found.groups()
+    start, end = _seconds(groups[:4]), _seconds(groups[4:])
+    if start is None or end is None:
+        return "impossible time"
+    if end <= start:
+        return "ends before it starts"
+    text = "\n".join(" ".join(html.unescape(_MARKUP.sub("", line)).split()) for line in lines).strip()
+    return Cue(start, end, text) if text else "no words"
+
+
+def _seconds(parts: Sequence[str | None]) -> float | None:
+    hours, minutes, seconds, fraction = (int(part or 0) for part in parts)
+    if minutes > 59 or seconds > 59:
+        return None
+    return hours * 3600.0 + minutes * 60.0 + seconds + fraction / float(10 ** len(parts[3] or "000"))

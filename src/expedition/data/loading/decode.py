@@ -1,0 +1,120 @@
+"""Stored documents back from the shards: tokens and decoded media by `pread` at the index's offsets."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from expedition.data.loading.cache import ShardReader
+from expedition.data.loading.expand import Media, Mel, is_one_of
+from expedition.data.loading.index import DocumentIndex, MediaSpan
+from expedition.data.loading.media import decode_image, image_patches, kept_frames, split_frames, video_patches
+from expedition.data.loading.mel import decode_audio, log_mel
+from expedition.data.loading.positions import video_time_step
+from expedition.data.loading.tokens import MediaTokenIds
+from expedition.errors import InputError
+from expedition.plan.media import MediaRule
+
+_NPY_MAGIC = b"\x93NUMPY\x01\x00"
+
+
+class DocumentReader:
+    """Reads the documents of one version. `folder` is the version's key; safe for many threads."""
+
+    def __init__(
+        self, index: DocumentIndex, shards: ShardReader, folder: str, ids: MediaTokenIds, rule: MediaRule
+    ) -> None:
+        self._index = index
+        self._shards = shards
+        self._keys = [f"{folder}/{name}" for name in index.shards]
+        self._ids = ids
+        self._rule = rule
+
+    def tokens(self, document: int) -> npt.NDArray[np.int32]:
+        """Stored tokens of a document, inserts as one token each. Raises InputError if they are damaged."""
+        columns = self._index.columns
+        data = self._read(document, int(columns["tokens_offset"][document]), int(columns["tokens_bytes"][document]))
+        tokens = parse_tokens(data, where=f"{self._key(document)} document {self._index.ids[document]}")
+        if len(tokens) != int(columns["tokens"][document]):
+            raise InputError(
+                f"{len(tokens)} tokens are stored, the index says {int(columns['tokens'][document])}",
+                where=f"{self._key(document)} document {self._index.ids[document]}",
+            )
+        return tokens
+
+    def description(self, document: int) -> dict[str, Any]:
+        """The document's JSON member."""
+        columns = self._index.columns
+        data = self._read(document, int(columns["json_offset"][document]), int(columns["json_bytes"][document]))
+        value: dict[str, Any] = json.loads(data)
+        return value
+
+    def placeholders(self, document: int, tokens: npt.NDArray[np.int32]) -> list[int]:
+        """Positions in `tokens` of the document's media."""
+        places: list[int] = np.flatnonzero(is_one_of(tokens, self._ids.inserts)).tolist()
+        if len(places) != len(self._index.media(document)):
+            raise InputError(
+                f"{len(places)} insert tokens for {len(self._index.media(document))} media",
+                where=f"{self._key(document)} document {self._index.ids[document]}",
+            )
+        return places
+
+    def media(self, document: int) -> list[Media]:
+        """Decoded media of a document in order. Raises InputError with shard and document if one does not decode."""
+        spans = self._index.media(document)
+        if not spans:
+            return []
+        try:
+            metas = self._video_metas(document) if any(span.kind == "video" for span in spans) else []
+            videos = iter(metas)
+            return [self._decode(document, span, next(videos) if span.kind == "video" else {}) for span in spans]
+        except InputError as error:
+            where = f"{self._key(document)} document {self._index.ids[document]}"
+            raise InputError(error.what, where=where, fix=error.fix) from error
+
+    def _decode(self, document: int, span: MediaSpan, meta: dict[str, Any]) -> Media:
+        data = self._read(document, span.offset, span.bytes)
+        if span.kind == "image":
+            return image_patches(decode_image(data), self._rule)
+        if span.kind == "audio":
+            return Mel(log_mel(decode_audio(data, self._rule), self._rule))
+        return decode_clip(data, meta, self._rule)
+
+    def _video_metas(self, document: int) -> list[dict[str, Any]]:
+        return [insert["meta"] for insert in self.description(document)["inserts"] if insert["kind"] == "video"]
+
+    def _key(self, document: int) -> str:
+        return self._keys[int(self._index.shard[document])]
+
+    def _read(self, document: int, offset: int, length: int) -> bytes:
+        return self._shards.read(self._key(document), offset, length)
+
+
+def decode_clip(data: bytes, meta: dict[str, Any], rule: MediaRule) -> Media:
+    """Patches of concatenated JPEG frames. `meta` has "sizes" and "fps_sampled" or "timestamps_s" (see records)."""
+    frames = split_frames(data, meta["sizes"])
+    kept = kept_frames(len(frames), rule)
+    frames_per_s = _frames_per_s(meta, len(frames), rule) * len(kept) / len(frames)
+    return video_patches([decode_image(frames[number]) for number in kept], video_time_step(frames_per_s, rule), rule)
+
+
+def parse_tokens(data: bytes, where: str) -> npt.NDArray[np.int32]:
+    """The one-dimensional int32 array of a `.npy` member. Raises InputError for any other content."""
+    header_end = 10 + int.from_bytes(data[8:10], "little")
+    header = data[10:header_end]
+    if data[:8] != _NPY_MAGIC or b"'<i4'" not in header or b"'fortran_order': False" not in header:
+        raise InputError("the tokens of a document are no int32 array", where=where)
+    return np.frombuffer(data, dtype="<i4", offset=header_end)
+
+
+def _frames_per_s(meta: dict[str, Any], frames: int, rule: MediaRule) -> float:
+    stated = meta.get("fps_sampled")
+    if stated:
+        return float(stated)
+    times = meta.get("timestamps_s") or []
+    if len(times) == frames and frames > 1 and times[-1] > times[0]:
+        return (frames - 1) / float(times[-1] - times[0])
+    return rule.video_fps

@@ -1,0 +1,112 @@
+"""One dataset version opened for reading: checked against the segment's hash and the ledger, with its pack plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from expedition.data.loading.cache import ShardReader
+from expedition.data.loading.decode import DocumentReader
+from expedition.data.loading.index import DocumentIndex, load_index
+from expedition.data.loading.packing import PackPlan
+from expedition.data.loading.packs import load_or_make_pack, pack_fingerprint, pack_key
+from expedition.data.loading.segments import Segment
+from expedition.data.loading.tokens import MediaTokenIds
+from expedition.errors import ComplianceRefused, InputError
+from expedition.plan.media import MediaRule
+from expedition.workspace import Workspace, layout
+
+
+@dataclass(frozen=True, slots=True)
+class OpenVersion:
+    """What a segment reads from."""
+
+    manifest: dict[str, Any]
+    index: DocumentIndex
+    pack: PackPlan
+    reader: DocumentReader
+    ids: MediaTokenIds
+
+
+def open_version(
+    ws: Workspace, segment: Segment, sequence_tokens: int, rule: MediaRule, shards: ShardReader, *, ask_ledger: bool
+) -> OpenVersion:
+    """Open a segment's data; makes the pack plan if it is missing.
+
+    Raises InputError if the version is not the one that the segment was recorded with, ComplianceRefused if a source
+    of it has no approval in force.
+    """
+    folder = layout.dataset(segment.version, segment.dataset)
+    manifest = checked_manifest(ws, segment)
+    if ask_ledger:
+        refuse_unapproved(ws, manifest, segment.excluded)
+    ids = MediaTokenIds.of_version(ws, segment.version, segment.dataset)
+    index = load_index(ws, segment.version, segment.dataset)
+    reader = DocumentReader(index, shards, folder, ids, rule)
+    kept = without(index, segment.excluded)
+    content = "+".join((segment.manifest_hash, *segment.excluded))
+    key = pack_key(segment.version, segment.dataset, pack_fingerprint(content, sequence_tokens, rule))
+    pack = load_or_make_pack(ws, key, kept, reader, sequence_tokens, rule)
+    return OpenVersion(manifest, index, pack, reader, ids)
+
+
+def checked_manifest(ws: Workspace, segment: Segment) -> dict[str, Any]:
+    """The version's manifest. Raises InputError if its content hash or a shard's size is not what was recorded."""
+    key = layout.manifest(segment.version, segment.dataset)
+    folder = layout.dataset(segment.version, segment.dataset)
+    if not ws.store.exists(key):
+        raise InputError(f"{segment.dataset} {segment.version} is gone", where=key, fix="restore it or add a segment")
+    manifest = ws.read_json(key)
+    if manifest["content_hash"] != segment.manifest_hash:
+        raise InputError(
+            f"{segment.dataset} {segment.version} has content {manifest['content_hash'][:12]}…, "
+            f"the run was recorded with {segment.manifest_hash[:12]}…",
+            where=key,
+            fix="restore that version, or record the change: expedition loader segment --version … --from-step …",
+        )
+    for shard in manifest["shards"]:
+        path = f"{folder}/{shard['path']}"
+        if not ws.store.exists(path) or ws.store.size(path) != shard["bytes"]:
+            raise InputError(f"the shard is missing or not {shard['bytes']} bytes long", where=path)
+    return manifest
+
+
+def refuse_unapproved(ws: Workspace, manifest: dict[str, Any], excluded: tuple[str, ...] = ()) -> None:
+    """Ask the ledger about every source that is read. Raises ComplianceRefused unless each has an approval in force.
+
+    The scope asked for is that of the approval under which the version was built.
+    """
+    from expedition.data.compliance import read, require_approval
+
+    by_id = {entry.id: entry for entry in read(ws)}
+    for source in manifest["sources"]:
+        if source["name"] in excluded:
+            continue
+        entry = by_id.get(source["approval_id"])
+        if entry is None:
+            raise ComplianceRefused(
+                f"source {source['name']!r} was built under {source['approval_id']!r}, which is not in the ledger",
+                where=layout.LEDGER,
+                fix="restore the ledger, or approve the source and build the version again",
+            )
+        require_approval(ws, source["name"], scope=entry.scope)
+
+
+def without(index: DocumentIndex, excluded: tuple[str, ...]) -> DocumentIndex:
+    """The index with documents of excluded sources, and excluded documents, marked as empty: they are not packed."""
+    if not excluded:
+        return index
+    names = set(excluded)
+    out = np.asarray([source in names or name in names for source, name in zip(index.sources, index.ids, strict=True)])
+    tokens = np.where(out, 0, index.columns["tokens"])
+    media = np.repeat(out, np.diff(index.media_first))
+    kept_media = np.where(out, 0, np.diff(index.media_first))
+    return replace(
+        index,
+        columns={**index.columns, "tokens": tokens},
+        media_first=np.concatenate(([0], np.cumsum(kept_media))),
+        media_kind=index.media_kind[~media],
+        media_columns={name: values[~media] for name, values in index.media_columns.items()},
+    )

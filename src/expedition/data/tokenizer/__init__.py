@@ -1,0 +1,33 @@
+"""data.tokenizer: text to ids and back, on the genuine Qwen vocabulary or a compact part of it.
+
+Why a room: an id means the same in shards, weights and release only if one place makes it. Text can never become a
+special token here, whatever it spells.
+Verbs (all that other rooms may call):
+    Tokenizer(vocabulary), Tokenizer.load(folder)      encode, encode_batch, decode, special, size, fingerprint, save
+    qwen_vocabulary() -> Vocabulary                    from a package's rank file; merges cached for the user
+    compact(vocabulary, counts, entries)               the entries that data uses, closed under merges
+    count_ids(encoded, entries) -> counts              what `compact` wants to know
+    special_table() -> rows                            id ranges for the design document
+    Vocabulary                                         bytes and merges
+Seams: Encoder (gigatoken, tokenizers); a third needs `encode_batch` and must agree on every probe.
+Imports: errors, workspace.  Imported by: data, train, evaluate, release.
+Reads / writes in the workspace: data/dataset/<version>/tokenizer/ (through data.build).
+Invariants: ids equal those of Qwen's own tokenizer.json [test_ids_equal_the_reference_on_every_script]; decode undoes
+    encode [test_compact_round_trip]; text never becomes a special id [test_special_text_stays_text].
+Read in this order:
+    vocabulary.py    bytes, merges, tokenizer.json
+    qwen.py          ranks → merges
+    specials.py      the id table
+    compact.py       the part that data uses
+    fast.py          the encoders
+    tokenizer.py     what joins them
+Try: pytest tests/data/tokenizer
+"""
+
+from expedition.data.tokenizer.compact import compact, count_ids
+from expedition.data.tokenizer.qwen import qwen_vocabulary
+from expedition.data.tokenizer.specials import table as special_table
+from expedition.data.tokenizer.tokenizer import Tokenizer
+from expedition.data.tokenizer.vocabulary import Vocabulary
+
+__all__ = ["Tokenizer", "Vocabulary", "compact", "count_ids", "qwen_vocabulary", "special_table"]

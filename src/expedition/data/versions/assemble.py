@@ -1,0 +1,166 @@
+"""From clean documents to finished shards: tokenise, bring together by shard, write, publish.
+
+tokenise   a file of documents → rows with tokens and a shard number (shard map)
+exchange   rows of one shard, sorted by id → one tar and its table
+publish    tars into the workspace under their final names
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from expedition.data.engine import Exchange, Limits, Outcome, Task, exchange, map_shards
+from expedition.data.engine.shard import ProgressCallback, Summary
+from expedition.data.engine.tables import read_batches, write_batches, write_table
+from expedition.data.tokenizer import Tokenizer
+from expedition.data.versions.index import BuiltShard
+from expedition.data.versions.plan import ShardPlan
+from expedition.data.versions.rows import ROW_SCHEMA, rows_of
+from expedition.data.versions.shards import PLACED_SCHEMA, write_shard
+from expedition.errors import CheckFailed
+from expedition.plan.media import MediaRule
+from expedition.workspace import Lease, Workspace, layout
+from expedition.workspace.hashes import sha256_file
+
+ROWS = "rows.arrow"
+SHARD = "shard.tar"
+PLACED = "placed.arrow"
+_TOKENISE_ROWS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A file of clean documents, the ids in it that global stages removed, and whether it is to be minimised."""
+
+    key: str
+    path: Path
+    removed: frozenset[str]
+    withhold: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenise:
+    """Shard function: a `Prepared` file into rows (`ROW_SCHEMA`)."""
+
+    tokenizer_folder: Path
+    rule: MediaRule
+    plan: ShardPlan
+
+    def __call__(self, prepared: Prepared, folder: Path) -> Summary:
+        """Write `rows.arrow`; the summary counts rows."""
+        rows = write_batches(folder / ROWS, ROW_SCHEMA, self._rows(prepared))
+        return {"rows": rows}
+
+    def _rows(self, prepared: Prepared) -> Iterator[pa.RecordBatch]:
+        tokenizer = loaded_tokenizer(self.tokenizer_folder)
+        resolve = self.plan.resolver()
+        for batch in read_batches(prepared.path):
+            for start in range(0, batch.num_rows, _TOKENISE_ROWS):
+                documents = [
+                    row for row in batch.slice(start, _TOKENISE_ROWS).to_pylist() if row["id"] not in prepared.removed
+                ]
+                if prepared.withhold:
+                    documents = [minimised(row) for row in documents]
+                shards = [resolve(row["id"], row["kind"]) for row in documents]
+                if documents:
+                    yield rows_of(documents, shards, tokenizer, self.rule)
+
+
+def minimised(row: dict[str, Any]) -> dict[str, Any]:
+    """A document without what training does not need: URL and told meta go, its place in its file stays for lineage."""
+    inner = json.loads(row["meta"] or "{}").get("inner")
+    return {**row, "url": None, "meta": json.dumps({} if inner is None else {"inner": inner})}
+
+
+@lru_cache(maxsize=2)
+def loaded_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer in `folder`, loaded once a process."""
+    return Tokenizer.load(folder)
+
+
+def reduce_shard(partition: int, chunks: Iterator[pa.Table], folder: Path) -> Summary:
+    """Reduce function: one shard's rows into `shard.tar` and `placed.arrow`; nothing for an empty partition."""
+    placed = write_shard(folder / SHARD, chunks)
+    if not placed:
+        (folder / SHARD).unlink()
+        return {"documents": 0, "tokens": 0}
+    write_table(folder / PLACED, pa.Table.from_pylist(placed, schema=PLACED_SCHEMA))
+    return {
+        "documents": len(placed),
+        "tokens": sum(row["tokens"] for row in placed),
+        "bytes": (folder / SHARD).stat().st_size,
+        "sha256": sha256_file(folder / SHARD),
+    }
+
+
+def assemble(
+    prepared: Sequence[Prepared],
+    work: Tokenise,
+    workdir: Path,
+    limits: Limits,
+    progress: ProgressCallback | None = None,
+) -> list[Outcome]:
+    """Tokenise and write all shards below `workdir`; one outcome a unit of the plan. Blocking, restartable."""
+    tasks = [Task(item.key, item) for item in prepared]
+    tokenised = map_shards(work, tasks, workdir / "tokenise", limits, progress)
+    for outcome in tokenised:
+        if outcome.quarantined is not None:
+            raise CheckFailed(f"tokenising {outcome.key} failed: {outcome.quarantined}", where=str(outcome.folder))
+    plan = Exchange(key="id", reduce=reduce_shard, partitions=len(work.plan.units), partition="shard")
+    return exchange([item.folder / ROWS for item in tokenised], plan, workdir / "shards", limits, progress)
+
+
+def publish(
+    ws: Workspace, version: str, plan: ShardPlan, outcomes: Sequence[Outcome], lease: Lease
+) -> dict[str, list[BuiltShard]]:
+    """Put every shard that holds something under its final name; returns the shards by data set, in their order.
+
+    The tar is linked, not moved: the scratch copy stays valid for a rerun that was killed before the manifest.
+    """
+    built: dict[str, list[BuiltShard]] = {unit.dataset: [] for unit in plan.units}
+    numbers: dict[tuple[str, str], int] = {}
+    for unit, outcome in zip(plan.units, outcomes, strict=True):
+        summary = outcome.summary
+        if not summary["documents"]:
+            continue
+        number = numbers.setdefault((unit.dataset, unit.kind), 0)
+        numbers[unit.dataset, unit.kind] += 1
+        path = f"shards/{unit.kind}-{number:05d}.tar"
+        lease.check()
+        _upload(ws, f"{layout.dataset(version, unit.dataset)}/{path}", outcome.folder / SHARD, summary["sha256"])
+        built[unit.dataset].append(
+            BuiltShard(
+                path,
+                outcome.folder / PLACED,
+                summary["sha256"],
+                summary["bytes"],
+                summary["documents"],
+                summary["tokens"],
+            )
+        )
+    return built
+
+
+def _upload(ws: Workspace, key: str, path: Path, digest: str) -> None:
+    if ws.store.exists(key) and ws.hash(key) == digest:
+        return
+    upload_link(ws, key, path)
+
+
+def upload_link(ws: Workspace, key: str, path: Path) -> None:
+    """Put a local file into the workspace and keep it: the store may consume only a hard link of it."""
+    link = path.with_name(f".{path.name}.upload")
+    link.unlink(missing_ok=True)
+    os.link(path, link)
+    try:
+        ws.store.upload(key, link)
+    finally:
+        link.unlink(missing_ok=True)

@@ -1,0 +1,317 @@
+"""Decode and clean: each unit of a source's items into one committed file of documents, and what was lost on the way.
+
+The folder of this work is named by everything that decides its bytes (code, plan, benchmarks), and each task by the
+files it reads, so a later version finds what an earlier one has done.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from expedition.data.decode import DecodeRules
+from expedition.data.engine import Limits, Outcome, Task, map_shards, release_quarantine
+from expedition.data.engine.shard import ProgressCallback, Summary
+from expedition.data.engine.tables import read_table, write_batches, write_table
+from expedition.data.records import DOCUMENT_SCHEMA
+from expedition.data.sources import ItemRef, Rejected, SourceFolder, read_documents, work_units
+from expedition.data.sources.walk import walk
+from expedition.data.stages import BenchmarkIndex, standard_stages
+from expedition.data.stages.dedup import Duplicate
+from expedition.data.stages.stage import Stage
+from expedition.data.versions.approved import Approved, UsedSource
+from expedition.data.versions.assemble import Prepared
+from expedition.data.versions.clean import Cleaning, dropped_row
+from expedition.data.versions.code import code_version
+from expedition.data.versions.index import DROPPED_SCHEMA
+from expedition.data.versions.tally import Tally
+from expedition.errors import CheckFailed
+from expedition.plan.data import DataPlan, SourcePolicy
+from expedition.plan.media import MediaRule
+from expedition.plan.models import Programme
+from expedition.workspace import Workspace
+from expedition.workspace.hashes import sha256_json
+
+DOCUMENTS = "documents.arrow"
+LOST = "dropped.arrow"
+UNIT_BYTES = 8 << 20
+UNIT_ITEMS = 128
+GIVEN_UP_ITEMS = 20
+GIVEN_UP_SHARE = 0.01
+"""A build that gives up more than the larger of these (items, share of items) stops."""
+DECODE = "decode"
+_CELLS = ("id", "source", "kind", "path", "url", "meta")
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What every unit of a build is cleaned by; hashable, so that a worker makes its stages once."""
+
+    plan: str
+    """`DataPlan` as JSON."""
+    media: str
+    """`MediaRule` as JSON."""
+    benchmarks: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One task: items of a source."""
+
+    source: SourceFolder
+    items: tuple[ItemRef, ...]
+    share: float
+    withhold: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareUnit:
+    """Shard function: a unit into `documents.arrow` and `dropped.arrow`."""
+
+    setup: Setup
+
+    def __call__(self, unit: Unit, folder: Path) -> Summary:
+        """Decode and clean; the summary holds counts, the tally and what could not be read."""
+        stages, rules, batch_documents = workshop(self.setup)
+        cleaning = Cleaning(stages, unit.share)
+        found = _Found(cleaning)
+        documents = read_documents(unit.source, unit.items, rules, batch_documents)
+        kept = write_batches(folder / DOCUMENTS, DOCUMENT_SCHEMA, found.batches(documents))
+        write_table(folder / LOST, pa.Table.from_pylist([*found.rejected, *cleaning.dropped], schema=DROPPED_SCHEMA))
+        return {
+            "documents": kept,
+            "decoded": found.decoded,
+            "bytes": dict(found.bytes),
+            "kinds": dict(found.kinds),
+            "text_bytes": found.text_bytes,
+            "tally": cleaning.tally.rows(),
+            "unreadable": found.unreadable,
+        }
+
+
+@lru_cache(maxsize=2)
+def workshop(setup: Setup) -> tuple[list[Stage], DecodeRules, int]:
+    """Stages, decoding rules and batch size of a set-up, made once a process."""
+    plan = DataPlan.model_validate_json(setup.plan)
+    rules = DecodeRules.for_media(MediaRule.model_validate_json(setup.media))
+    return standard_stages(plan, BenchmarkIndex.from_folder(setup.benchmarks)), rules, plan.batch_documents
+
+
+class _Found:
+    """Counts over one unit while its batches stream through."""
+
+    def __init__(self, cleaning: Cleaning) -> None:
+        self.cleaning = cleaning
+        self.bytes: Counter[str] = Counter()
+        self.kinds: Counter[str] = Counter()
+        self.decoded = 0
+        self.text_bytes = 0
+        self.unreadable: list[dict[str, Any]] = []
+        self.rejected: list[dict[str, Any]] = []
+
+    def batches(self, documents: Iterable[pa.RecordBatch | Rejected]) -> Iterator[pa.RecordBatch]:
+        for item in documents:
+            if isinstance(item, Rejected):
+                self._reject(item)
+                continue
+            self.decoded += item.num_rows
+            for batch in self.cleaning.run(item):
+                kind = batch.column("kind")[0].as_py()
+                self.bytes[kind] += batch.nbytes
+                self.kinds[kind] += batch.num_rows
+                self.text_bytes += batch.column("text").nbytes
+                yield batch
+
+    def _reject(self, item: Rejected) -> None:
+        named = {"source": item.source, "path": item.path, "inner": item.inner or None}
+        self.unreadable.append({**named, "reason": str(item.reason), "detail": item.detail})
+        blank = {"id": "", "kind": "", "url": None, "of": None}
+        self.rejected.append({**blank, **named, "stage": DECODE, "reason": str(item.reason)})
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedShards:
+    """All units of a build that succeeded, and those that were given up, with the sums over them."""
+
+    units: tuple[tuple[Unit, Outcome], ...]
+    given_up: tuple[tuple[Unit, str], ...]
+
+    @property
+    def text_bytes(self) -> int:
+        """Bytes of text of all documents."""
+        return sum(outcome.summary["text_bytes"] for _, outcome in self.units)
+
+    @property
+    def bytes_by_kind(self) -> dict[str, int]:
+        """Bytes of all documents by kind."""
+        return dict(self._sum("bytes"))
+
+    def paths(self) -> list[Path]:
+        """The files of documents, in the order of units."""
+        return [outcome.folder / DOCUMENTS for _, outcome in self.units]
+
+    def without(self, ids: set[str]) -> list[Prepared]:
+        """The files with the ids among `ids` that each holds, ready to be assembled."""
+        prepared = []
+        for unit, outcome in self.units:
+            path = outcome.folder / DOCUMENTS
+            held = read_table(path).column("id").to_pylist() if ids else []
+            prepared.append(Prepared(outcome.key, path, frozenset(held) & ids, unit.withhold))
+        return prepared
+
+    def dropped(self) -> list[dict[str, Any]]:
+        """What decoding and the stages dropped: rows of `index.DROPPED_SCHEMA`."""
+        return [row for _, outcome in self.units for row in read_table(outcome.folder / LOST).to_pylist()]
+
+    def dropped_copies(self, copies: Sequence[Duplicate]) -> list[dict[str, Any]]:
+        """The copies as rows of `index.DROPPED_SCHEMA`."""
+        by_id = {item.id: item for item in copies}
+        rows = []
+        for path in self.paths() if copies else []:
+            for row in read_table(path).select(_CELLS).to_pylist():
+                item = by_id.get(row["id"])
+                if item is not None:
+                    rows.append(dropped_row(row, "dedup", item.reason, item.of))
+        return rows
+
+    def report(self, approved: Approved, copies: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """report.json: what came in, what each stage did, what was unreadable, given up or not approved."""
+        tally = Tally()
+        for _, outcome in self.units:
+            tally.add(outcome.summary["tally"])
+        self._add_copies(tally, copies)
+        totals = tally.totals()
+        unreadable = [row for _, outcome in self.units for row in outcome.summary["unreadable"]]
+        return {
+            "conditions": [],
+            "sources": [self._source_row(source) for source in approved.used],
+            "unapproved": dict(sorted(approved.unapproved.items())),
+            "later": list(approved.later),
+            "labelled": list(approved.labelled),
+            "ignored": dict(sorted(approved.ignored.items())),
+            "unreadable": sorted(unreadable, key=lambda row: (row["path"], row["inner"] or "", row["reason"])),
+            "quarantined": [
+                {"source": unit.source.name, "items": [item.path for item in unit.items], "reason": reason}
+                for unit, reason in self.given_up
+            ],
+            "stages": tally.rows(),
+            "totals": totals,
+            "dropped": {row["stage"]: sum(row["dropped"].values()) for row in totals if row["dropped"]},
+        }
+
+    def _source_row(self, source: UsedSource) -> dict[str, Any]:
+        mine = [outcome.summary for unit, outcome in self.units if unit.source.name == source.name]
+        return {
+            "name": source.name,
+            "kind": source.folder.kind,
+            "items": len(source.items),
+            "bytes": sum(item.size_bytes for item in source.items),
+            "decoded": sum(summary["decoded"] for summary in mine),
+            "cleaned": sum(summary["documents"] for summary in mine),
+            "unreadable": sum(len(summary["unreadable"]) for summary in mine),
+        }
+
+    def _add_copies(self, tally: Tally, copies: Sequence[Mapping[str, Any]]) -> None:
+        for unit, outcome in self.units:
+            for kind, count in outcome.summary["kinds"].items():
+                cell = tally.cell("dedup", unit.source.name, kind)
+                cell.into += count
+                cell.out += count
+        for row in copies:
+            cell = tally.cell("dedup", row["source"], row["kind"])
+            cell.out -= 1
+            cell.dropped[row["reason"]] += 1
+
+    def _sum(self, name: str) -> Counter[str]:
+        total: Counter[str] = Counter()
+        for _, outcome in self.units:
+            total.update(outcome.summary[name])
+        return total
+
+
+def prepare(
+    ws: Workspace, programme: Programme, approved: Approved, limits: Limits, progress: ProgressCallback | None = None
+) -> PreparedShards:
+    """Decode and clean every unit of the approved sources. Blocking, idempotent, shared between versions.
+
+    A unit whose worker dies again and again is cut into its items, so that only the item at fault is given up.
+    """
+    setup = Setup(
+        plan_for(programme.data, approved).model_dump_json(), programme.media.model_dump_json(), approved.benchmarks
+    )
+    workdir = ws.scratch(f"prepare/{_fingerprint(setup)}")
+    units = {task.key: task for source in approved.used for task in _tasks(source)}
+    outcomes = map_shards(PrepareUnit(setup), list(units.values()), workdir, limits, progress)
+    good = [(units[item.key].payload, item) for item in outcomes if item.quarantined is None]
+    bad = [(units[item.key].payload, item) for item in outcomes if item.quarantined is not None]
+    singles = {
+        f"{item.key}-{number:04d}": replace(unit, items=(part,))
+        for unit, item in bad
+        for number, part in enumerate(unit.items)
+    }
+    tasks = [Task(key, unit) for key, unit in singles.items()]
+    again = map_shards(PrepareUnit(setup), tasks, workdir, replace(limits, attempts=2)) if tasks else []
+    good += [(singles[item.key], item) for item in again if item.quarantined is None]
+    given_up = tuple((singles[item.key], item.quarantined) for item in again if item.quarantined is not None)
+    _bound(given_up, sum(len(source.items) for source in approved.used), workdir)
+    return PreparedShards(tuple(good), given_up)
+
+
+def _bound(given_up: Sequence[tuple[Unit, str]], items: int, workdir: Path) -> None:
+    """Stop where so much is given up that the fault is hardly the data's; the next run tries all of it again."""
+    if len(given_up) > max(GIVEN_UP_ITEMS, GIVEN_UP_SHARE * items):
+        release_quarantine(workdir)
+        unit, reason = given_up[0]
+        raise CheckFailed(
+            f"{len(given_up)} of {items} items were given up, the first because: {reason}",
+            where=f"{unit.source.name}/{unit.items[0].path}",
+            fix="mend the cause and run the same command again: what is done stays done",
+        )
+
+
+def plan_for(plan: DataPlan, approved: Approved) -> DataPlan:
+    """The plan with what the approvals' policies ask for: personal data of anonymised sources is always redacted."""
+    sources = dict(plan.sources)
+    for source in approved.used:
+        if source.handling.redact_pii:
+            known = sources.get(source.name) or SourcePolicy.model_validate({"kind": source.folder.kind})
+            sources[source.name] = known.model_copy(update={"pii": "drop" if known.pii == "drop" else "redact"})
+    return plan.model_copy(update={"sources": sources})
+
+
+def _tasks(source: UsedSource) -> Iterator[Task]:
+    rules = source.handling
+    files = [(found.path, found.size, _modified(source.folder, found.path)) for found in _files(source.folder)]
+    for number, items in enumerate(work_units(source.items, UNIT_BYTES, UNIT_ITEMS)):
+        listed = [[item.path, item.role, item.start, item.end] for item in items]
+        told = [source.name, source.folder.kind, source.folder.licence, str(source.folder.root), rules.share]
+        digest = sha256_json([told, files, listed])[:16]
+        slug = re.sub(r"[^A-Za-z0-9]+", "-", source.name)[:40]
+        yield Task(f"s-{slug}-{number:05d}-{digest}", Unit(source.folder, items, rules.share, rules.withhold))
+
+
+def _files(folder: SourceFolder) -> Iterator[Any]:
+    return walk(folder.folder, folder.exclude)
+
+
+def _modified(folder: SourceFolder, path: str) -> int:
+    modified: int = (folder.folder / path).stat().st_mtime_ns
+    return modified
+
+
+def _fingerprint(setup: Setup) -> str:
+    """Everything but the files of sources that decides what a unit becomes."""
+    benchmarks = sorted(
+        (path.relative_to(setup.benchmarks).as_posix(), path.stat().st_size, path.stat().st_mtime_ns)
+        for path in (setup.benchmarks.rglob("*") if setup.benchmarks.is_dir() else ())
+        if path.is_file()
+    )
+    return sha256_json([code_version(), json.loads(setup.plan), json.loads(setup.media), benchmarks])[:16]

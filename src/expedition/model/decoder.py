@@ -1,0 +1,74 @@
+"""The decoder: embeddings in, normalised hidden states out, with vision features added after its first layers.
+
+Shapes: B batch, S sequence, L keys, T = B·S tokens, H hidden, D head size, N features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from expedition.kernels.attention import SegmentPlan
+from expedition.model.attention import DecoderAttention, LayerCache, RMSNorm
+from expedition.model.fusion import add_features
+from expedition.model.moe import DenseMLP, MoE, RouterOutput
+from expedition.model.rope import decoder_rotary
+from expedition.plan.shapes import ModelShape
+
+__all__ = ["Decoder", "DecoderLayer"]
+
+
+class DecoderLayer(nn.Module):
+    """Attention and experts, each after a norm and around a residual: the unit of sharding and recomputation."""
+
+    def __init__(self, shape: ModelShape, layer: int) -> None:
+        super().__init__()
+        self.self_attn = DecoderAttention(shape)
+        self.mlp: nn.Module = DenseMLP(shape) if layer in shape.dense_layers else MoE(shape)
+        self.input_layernorm = RMSNorm(shape.hidden, shape.norm_eps)
+        self.post_attention_layernorm = RMSNorm(shape.hidden, shape.norm_eps)
+
+    def forward(
+        self, x_BSH: Tensor, rotary: tuple[Tensor, Tensor], seen: SegmentPlan | Tensor, cache: LayerCache | None = None
+    ) -> tuple[Tensor, RouterOutput | None]:
+        """→ hidden [B, S, H] and the router's output (None for a dense layer)."""
+        x_BSH = x_BSH + self.self_attn(self.input_layernorm(x_BSH), rotary, seen, cache)
+        update_BSH, router = self.mlp(self.post_attention_layernorm(x_BSH))
+        return x_BSH + update_BSH, router
+
+
+class Decoder(nn.Module):
+    """Embedding table, layers, final norm; the head is beside it in `OmniModel`."""
+
+    def __init__(self, shape: ModelShape, vocabulary: int) -> None:
+        super().__init__()
+        self.shape = shape
+        self.embed_tokens = nn.Embedding(vocabulary, shape.hidden)
+        self.layers = nn.ModuleList(DecoderLayer(shape, layer) for layer in range(shape.layers))
+        self.norm = RMSNorm(shape.hidden, shape.norm_eps)
+
+    def forward(
+        self,
+        x_BSH: Tensor,
+        positions_3BS: Tensor,
+        seen: SegmentPlan | Tensor,
+        visual_index_N: Tensor | None = None,
+        deepstack: Sequence[Tensor] = (),
+        caches: Sequence[LayerCache] | None = None,
+    ) -> tuple[Tensor, list[RouterOutput]]:
+        """Hidden states after the final norm, and the router output of each MoE layer.
+
+        `seen` as `DecoderAttention` takes it; `deepstack[i]` [N, H] is added to the flat tokens `visual_index_N` after
+        layer i.
+        """
+        shape = self.shape
+        rotary = decoder_rotary(positions_3BS, shape.head_dim, shape.rope_theta, shape.mrope_section, x_BSH.dtype)
+        routers: list[RouterOutput] = []
+        for number, layer in enumerate(self.layers):
+            x_BSH, router = layer(x_BSH, rotary, seen, None if caches is None else caches[number])
+            if router is not None:
+                routers.append(router)
+            if visual_index_N is not None and number < len(deepstack):
+                x_BSH = add_features(x_BSH, visual_index_N, deepstack[number])
+        return self.norm(x_BSH), routers

@@ -1,0 +1,1 @@
+"""The evaluation set: tasks of one attribute each, and held-out documents."""

@@ -1,0 +1,77 @@
+"""train: a run plan, data and a model shape into metrics, checkpoints and a trained model, for lead and on-call.
+
+Why a room: what a step is, and how a run survives bad steps, kills and incidents, is decided here. It makes no data,
+draws no page and knows no cluster; a run is a function of plan, data, seed and recorded decisions.
+Verbs (all that other rooms may call):
+    train_run(ws, programme, name) -> summary       blocking; the same command goes on after a kill; writes runs/<name>/
+    train_after_incident(ws, programme, name, incident)     records the decision, then train_run
+    train_status(ws, programme, name)               steps, loss, pause, checkpoints; reads only
+    load_model(ws, run, name) -> OmniModel          of a checkpoint, hashes checked
+    checkpoints(ws, run), newest_intact(ws, run), verify(ws, info)      what there is, and whether it is whole
+    proof_of_concept, performance_report, distil    reports/poc.json, performance.json, distillation.json
+Seams: BatchSource (data.loading.Loader, a test's own arrays); Callback (metrics, rules, checkpoint, progress).
+Imports: errors, workspace, plan, data.loading, data.tokenizer, watch, model, parallel.  Imported by: voyage, cli.
+Reads: data/.  Writes: runs/<run>/, reports/, incidents/ through watch.
+Invariants: a dropped step changes no bit [test_a_bad_step_leaves_every_bit_unchanged]; a killed run ends with the
+weights
+    of one that was not [test_killed_run_ends_with_the_same_weights]; ranks and one process take the same step
+    [test_ranks_take_the_step_of_one_process]; no two checkpoints share a name [test_no_two_checkpoints_share_a_name].
+Read in this order:
+    trainer.py      the loop
+    step.py         one step on one screen
+    objective.py    its forward and backward over micro-batches and ranks
+    losses.py       the terms, as shares of the global batch
+    compute.py      the model's call in the compute type
+    precision.py    bf16, FP8 layers
+    bad_step.py     which updates are dropped
+    optimizer.py    AdamW with a select
+    schedule.py     the learning rate
+    injection.py    faults made on purpose
+    batches.py      where data comes from
+    checkpoint.py   folders that are whole or not there
+    saving/         names, writer, snapshot, resume
+    decisions.py    how a paused run goes on
+    callbacks/      what happens around a step
+    setup.py        from a plan to a built run
+    run.py          all of it, as one verb
+    stopwatch.py    the parts of a step
+    reports/        summary, status, proof of concept, performance, distillation
+Try: expedition train --help; pytest tests/train
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_WHERE = {
+    "train_run": "run",
+    "train_after_incident": "run",
+    "train_status": "reports.status",
+    "load_model": "setup",
+    "checkpoints": "checkpoint",
+    "newest_intact": "checkpoint",
+    "verify": "checkpoint",
+    "proof_of_concept": "reports.poc",
+    "performance_report": "reports.performance",
+    "distil": "reports.distill",
+}
+
+__all__ = [
+    "checkpoints",
+    "distil",
+    "load_model",
+    "newest_intact",
+    "performance_report",
+    "proof_of_concept",
+    "train_after_incident",
+    "train_run",
+    "train_status",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)

@@ -1,0 +1,92 @@
+"""What a step trains on: where batches come from, and a batch as tensors.
+
+Shapes: B batch, S sequence, T = B·S, P patches, C patch values, G grids, M mel bins, F frames, A sounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from expedition.data.loading.batch import Batch
+
+
+class BatchSource(Protocol):
+    """Each step's global batch as a pure function of the step, so resume is a number. Safe for several threads.
+
+    `data.loading.Loader` is one.
+    """
+
+    def rank_batch(self, step: int, rank: int, world: int) -> Sequence[Batch]:
+        """The micro-batches of one of `world` data ranks, in order; every rank gets the same number of them."""
+        ...
+
+    def fingerprint_at(self, step: int) -> str:
+        """Hash of what the steps before `step` came from; a checkpoint keeps it."""
+        ...
+
+    def require_same(self, step: int, fingerprint: str) -> None:
+        """Raise InputError unless the steps before `step` are those that `fingerprint` was taken of."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TensorBatch:
+    """A `Batch` on the device. `grid_G3`, `is_video_G` and `mel_lengths_A` stay on the host: shapes depend on them."""
+
+    tokens_BS: Tensor
+    labels_BS: Tensor
+    positions_3BS: Tensor
+    document_BS: Tensor
+    kind_BS: Tensor
+    patches_PC: Tensor
+    grid_G3: Tensor
+    is_video_G: Tensor
+    mel_MF: Tensor
+    mel_lengths_A: Tensor
+    real_tokens: int
+
+    @property
+    def model_inputs(self) -> tuple[Tensor, ...]:
+        """Arguments of `OmniModel.forward`, in order."""
+        return (
+            self.tokens_BS,
+            self.positions_3BS,
+            self.document_BS,
+            self.patches_PC,
+            self.grid_G3,
+            self.is_video_G,
+            self.mel_MF,
+            self.mel_lengths_A,
+        )
+
+    @property
+    def real_T(self) -> Tensor:
+        """True at positions that are not padding."""
+        return self.document_BS.flatten() > 0
+
+
+def to_tensors(batch: Batch, device: torch.device, dtype: torch.dtype) -> TensorBatch:
+    """Arrays to tensors; patches and mel frames in the compute type."""
+
+    def there(array: object, kind: torch.dtype | None = None) -> Tensor:
+        return torch.as_tensor(array).to(device=device, dtype=kind, non_blocking=True)
+
+    return TensorBatch(
+        tokens_BS=there(batch.tokens_BS),
+        labels_BS=there(batch.labels_BS),
+        positions_3BS=there(batch.positions_3BS),
+        document_BS=there(batch.document_BS),
+        kind_BS=there(batch.kind_BS),
+        patches_PC=there(batch.patches_PC, dtype),
+        grid_G3=torch.as_tensor(batch.grid_G3),
+        is_video_G=torch.as_tensor(batch.is_video_G),
+        mel_MF=there(batch.mel_MF, dtype),
+        mel_lengths_A=torch.as_tensor(batch.mel_lengths_A),
+        real_tokens=batch.real_tokens,
+    )

@@ -1,0 +1,83 @@
+"""Writes each recorded step's figures to the run's metric segments."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from expedition.data.records import KINDS
+from expedition.plan.runs import RunPlan
+from expedition.train.callbacks.callback import Done, Ending
+from expedition.train.losses import top_share
+from expedition.train.reports.rate import Rate
+from expedition.watch.catalogue import EXPERT_TOKENS
+from expedition.watch.rules import Observation
+from expedition.watch.segments import MetricWriter
+
+
+class Metrics:
+    """Figures are global, so the first rank's `writer` writes them; the others have None.
+
+    `latest` is the row of the step that was just done, for the callbacks after this one; None on a step without a row.
+    """
+
+    def __init__(self, run: RunPlan, writer: MetricWriter | None, rate: Rate) -> None:
+        self._run, self._writer, self._rate = run, writer, rate
+        self.latest: Observation | None = None
+
+    def after_step(self, done: Done) -> str | None:
+        """Append a row every `metrics_every` steps and at the last one."""
+        self.latest = None
+        step = done.result.step
+        if (step + 1) % self._run.metrics_every and not done.last:
+            return None
+        values = {**scalars(done), **self._rate.figures(done)}
+        tokens = self._run.tokens_after(step + 1)
+        time_s = math.nan
+        if self._writer is not None:
+            counts_LE = done.result.counts_LE
+            vectors = {EXPERT_TOKENS: counts_LE.cpu().numpy()} if counts_LE.shape[0] else None
+            time_s = self._writer.append(step, tokens, values, vectors)
+        self.latest = Observation(step, tokens, time_s, values)
+        return None
+
+    def flush(self) -> None:
+        """Make rows durable; called before a checkpoint is written."""
+        if self._writer is not None:
+            self._writer.flush()
+
+    def at_end(self, ending: Ending) -> None:
+        self.flush()
+
+
+def scalars(done: Done) -> dict[str, float]:
+    """A step's figures by their names in the catalogue. Waits for the device once."""
+    result = done.result
+    values = {
+        "loss": result.loss,
+        "gradient_norm": result.gradient_norm,
+        "skipped": ~result.verdict.keep,
+        "nonfinite": ~result.verdict.finite,
+        "auxiliary_loss": result.balance,
+        "router_z_loss": result.z,
+        "real_tokens": result.real_tokens,
+    }
+    numbers = torch.stack([value.detach().double() for value in values.values()]).tolist()
+    figures = dict(zip(values, numbers, strict=True))
+    figures |= {"learning_rate": result.learning_rate, **done.times}
+    for kind, loss in zip(KINDS, result.loss_K.tolist(), strict=True):
+        if not math.isnan(loss):
+            figures[f"loss/{kind}"] = loss
+    return figures | expert_figures(result.counts_LE)
+
+
+def expert_figures(counts_LE: torch.Tensor) -> dict[str, float]:
+    """Balance of each expert layer of one step; empty for a dense model."""
+    if not counts_LE.shape[0]:
+        return {}
+    variation = (counts_LE.std(1, correction=0) / counts_LE.mean(1).clamp(min=1e-9)).tolist()
+    shares = top_share(counts_LE).tolist()
+    figures = {f"load_cv/{layer}": value for layer, value in enumerate(variation)}
+    figures |= {f"top10_expert_share/{layer}": value for layer, value in enumerate(shares)}
+    return {**figures, "top10_expert_share": max(shares)}

@@ -1,0 +1,48 @@
+"""Tells the event log where the time went, a few steps at a time: what goodput is counted from."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from expedition.train.callbacks.callback import Done, Ending
+from expedition.workspace import Workspace
+
+WINDOW_S = 5.0
+
+
+class Windows:
+    """An event `train.step_window` after every `WINDOW_S` seconds of steps and at the end. On the first rank only."""
+
+    def __init__(self, ws: Workspace, run: str) -> None:
+        self._ws, self._run = ws, run
+        self._steps: list[int] = []
+        self._dropped: list[Tensor] = []
+        self._seconds = {"wall_s": 0.0, "data_s": 0.0, "overhead_s": 0.0}
+
+    def after_step(self, done: Done) -> str | None:
+        """Never pauses a run."""
+        self._steps.append(done.result.step)
+        self._dropped.append(~done.result.verdict.keep)
+        self._seconds["wall_s"] += done.times["step_s"]
+        self._seconds["data_s"] += done.times["data_s"]
+        self._seconds["overhead_s"] += done.times["other_s"]
+        if self._seconds["wall_s"] >= WINDOW_S:
+            self._write()
+        return None
+
+    def at_end(self, ending: Ending) -> None:
+        self._write()
+
+    def _write(self) -> None:
+        if not self._steps:
+            return
+        self._ws.events("train").append(
+            "train.step_window",
+            run=self._run,
+            first_step=self._steps[0],
+            last_step=self._steps[-1],
+            skipped=sum(int(dropped) for dropped in self._dropped),
+            **self._seconds,
+        )
+        self._steps, self._dropped = [], []
+        self._seconds = dict.fromkeys(self._seconds, 0.0)

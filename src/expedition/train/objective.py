@@ -1,0 +1,144 @@
+"""Forward and backward over a step's micro-batches: the gradient of one loss over the global batch.
+
+Shapes: T positions, K kinds, L expert layers, E experts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from expedition.model.omni import ModelOutput
+from expedition.parallel.mesh import Ranks
+from expedition.plan.runs import RunPlan
+from expedition.train.batches import TensorBatch
+from expedition.train.compute import Forward
+from expedition.train.losses import (
+    IGNORED,
+    Head,
+    Soft,
+    Targets,
+    TokenLosses,
+    balance_loss,
+    expert_counts,
+    router_z_loss,
+    token_losses,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a step works with and does not change."""
+
+    run: RunPlan
+    ranks: Ranks
+    forward: Forward
+    experts: int
+    """E; 0 for a dense model."""
+    kind_weights_K: Tensor
+    teacher: Forward | None = None
+
+
+@dataclass(slots=True)
+class Sums:
+    """Global figures of one step; they grow with the micro-batches."""
+
+    sum_K: Tensor
+    """Σ cross entropy by kind."""
+    count_K: Tensor
+    """Labelled positions by kind."""
+    balance: Tensor
+    z: Tensor
+    counts_LE: Tensor
+    """Assignments by expert layer and expert."""
+    weight: Tensor
+    """Σ kind weight over labelled positions of the global batch."""
+    real_tokens: Tensor
+    """Positions of the global batch that are not padding."""
+
+    @property
+    def loss(self) -> Tensor:
+        """Mean cross entropy over labelled positions."""
+        return self.sum_K.sum() / self.count_K.sum()
+
+
+def forward_backward(parts: Parts, batches: Sequence[TensorBatch]) -> Sums:
+    """Gradients into the master parameters and the step's global figures. Every rank runs the same collectives.
+
+    FSDP2 averages gradients over data ranks, so the local share of the loss is multiplied by their number.
+    """
+    sums = _start(parts, batches)
+    for batch in batches:
+        output, head = parts.forward(batch)
+        tokens = token_losses(
+            head,
+            output.hidden_BSH,
+            Targets(batch.labels_BS, batch.kind_BS, parts.kind_weights_K),
+            parts.run.loss.chunk_tokens,
+            _soft(parts, batch),
+        )
+        balance, z = _router_losses(parts, batch, output, sums)
+        plan = parts.run.loss
+        objective = _blend(parts.run, tokens) / sums.weight + plan.balance * balance + plan.z_loss * z
+        (objective * parts.ranks.world).backward()  # type: ignore[no-untyped-call]
+        figures = torch.cat([tokens.sum_K, tokens.count_K, balance.detach()[None], z.detach()[None]])
+        kinds = tokens.sum_K.numel()
+        sum_K, count_K, rest = torch.split(parts.ranks.sum(figures), [kinds, kinds, 2])
+        sums.sum_K, sums.count_K = sums.sum_K + sum_K, sums.count_K + count_K
+        sums.balance, sums.z = sums.balance + rest[0], sums.z + rest[1]
+    return sums
+
+
+def _start(parts: Parts, batches: Sequence[TensorBatch]) -> Sums:
+    """Zeros, and the two denominators, which labels alone decide."""
+    weights_K = parts.kind_weights_K
+    weight = torch.stack([_label_weight(batch, weights_K) for batch in batches]).sum()
+    real_tokens = weight.new_tensor(float(sum(batch.real_tokens for batch in batches)))
+    weight, real_tokens = parts.ranks.sum(torch.stack([weight, real_tokens])).unbind()
+    zero, zeros_K = torch.zeros_like(weight), torch.zeros_like(weights_K)
+    counts_LE = weights_K.new_zeros(0, parts.experts)
+    return Sums(zeros_K, zeros_K, zero, zero, counts_LE, weight.clamp(min=1e-6), real_tokens.clamp(min=1))
+
+
+def _label_weight(batch: TensorBatch, weights_K: Tensor) -> Tensor:
+    labelled = batch.labels_BS != IGNORED
+    return weights_K[batch.kind_BS[labelled].long()].sum()
+
+
+def _blend(run: RunPlan, tokens: TokenLosses) -> Tensor:
+    if run.teacher is None:
+        return tokens.weighted_sum
+    share = run.teacher.weight
+    return (1 - share) * tokens.weighted_sum + share * tokens.soft_sum
+
+
+def _soft(parts: Parts, batch: TensorBatch) -> Soft | None:
+    if parts.teacher is None or parts.run.teacher is None:
+        return None
+    with torch.no_grad():
+        output, head = parts.teacher(batch)
+    return Soft(_without_gradient(head), output.hidden_BSH, parts.run.teacher.temperature)
+
+
+def _without_gradient(head: Head) -> Head:
+    @torch.no_grad()
+    def quiet(hidden_TH: Tensor) -> Tensor:
+        return head(hidden_TH)
+
+    return quiet
+
+
+def _router_losses(parts: Parts, batch: TensorBatch, output: ModelOutput, sums: Sums) -> tuple[Tensor, Tensor]:
+    """This micro-batch's shares; adds its global counts to `sums.counts_LE`."""
+    zero = torch.zeros_like(sums.z)
+    if not output.router:
+        return zero, zero
+    logits = [router.logits_TE for router in output.router]
+    counts_LE = expert_counts([router.topk_TK for router in output.router], batch.real_T, parts.experts)
+    counts_LE = parts.ranks.sum(counts_LE)
+    sums.counts_LE = counts_LE if not sums.counts_LE.shape[0] else sums.counts_LE + counts_LE
+    balance = balance_loss(logits, batch.real_T, sums.counts_LE, sums.real_tokens)
+    return balance, router_z_loss(logits, batch.real_T, sums.real_tokens)

@@ -1,0 +1,1 @@
+"""What runs tell afterwards: summary, status, rates, proof of concept, performance, distillation."""

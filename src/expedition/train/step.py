@@ -1,0 +1,91 @@
+"""One training step: batch → forward/backward → decide → update. Nothing here logs, saves or waits.
+
+Shapes: K kinds, L expert layers, E experts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from expedition.plan.runs import Injection
+from expedition.train import bad_step
+from expedition.train.batches import TensorBatch
+from expedition.train.injection import learning_rate_factor, spoil_gradients
+from expedition.train.objective import Parts, forward_backward
+from expedition.train.optimizer import AdamW, clip_scale, squared_norm
+from expedition.train.schedule import learning_rate
+from expedition.train.stopwatch import Stopwatch
+
+
+@dataclass(slots=True)
+class TrainState:
+    """Everything that a step changes."""
+
+    step: int
+    """Steps done."""
+    optimizer: AdamW
+    """Master weights, moments, count of updates."""
+    window: bad_step.SpikeWindow
+    counters_LE: Tensor
+    """int64 [L, E]: assignments of all accepted steps, over all ranks."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step saw, global over ranks and micro-batches. Tensors stay on the device until somebody reads them."""
+
+    step: int
+    """Number of the step, 0-based."""
+    loss: Tensor
+    """Mean cross entropy over all labelled positions, nats."""
+    loss_K: Tensor
+    """The same by kind; NaN where the batch has none."""
+    balance: Tensor
+    """Load-balance loss before its weight; 1 is balanced."""
+    z: Tensor
+    """Router z-loss before its weight."""
+    counts_LE: Tensor
+    """Assignments of this step."""
+    gradient_norm: Tensor
+    """Before clipping."""
+    verdict: bad_step.Verdict
+    learning_rate: float
+    real_tokens: Tensor
+    """Positions that are not padding."""
+
+
+def train_step(
+    parts: Parts, state: TrainState, batches: Sequence[TensorBatch], faults: Sequence[Injection], watch: Stopwatch
+) -> StepResult:
+    """Do step `state.step` on this rank's micro-batches and advance `state`. Every rank returns the same result."""
+    run, optimizer = parts.run, state.optimizer
+    optimizer.zero_grad()
+    sums = forward_backward(parts, batches)
+    watch.lap("forward_backward_s")
+
+    spoil_gradients(optimizer.parameters.values(), state.step, faults)
+    gradient_norm = parts.ranks.sum_shards(squared_norm(optimizer.parameters)).sqrt()
+    verdict = bad_step.judge(sums.loss, gradient_norm, state.window, run.bad_step)
+
+    rate = learning_rate(run, state.step) * learning_rate_factor(state.step, faults)
+    optimizer.step(rate, clip_scale(gradient_norm, run.clip_norm), verdict.keep)
+    state.window = bad_step.remember(state.window, sums.loss, gradient_norm, verdict.keep)
+    state.counters_LE = torch.where(verdict.keep, state.counters_LE + sums.counts_LE.long(), state.counters_LE)
+    state.step += 1
+    watch.lap("optimizer_s")
+    return StepResult(
+        step=state.step - 1,
+        loss=sums.loss,
+        loss_K=sums.sum_K / sums.count_K,
+        balance=sums.balance,
+        z=sums.z,
+        counts_LE=sums.counts_LE,
+        gradient_norm=gradient_norm,
+        verdict=verdict,
+        learning_rate=rate,
+        real_tokens=sums.real_tokens,
+    )

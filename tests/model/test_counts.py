@@ -1,0 +1,87 @@
+"""Counted parameters and FLOPs against the built model and torch's own counter."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from expedition.model.config import OmniConfig
+from expedition.model.counts import count_parameters, encoder_flops, flops_per_token
+from expedition.model.omni import OmniModel
+from expedition.plan.shapes import TokenIds, preset_shapes
+
+from .inputs import CONFIG, IDS, Row, Writer, pack, randomised, transformers_thinker
+
+QWEN_ROWS = 152064
+
+
+def config_of(name: str) -> OmniConfig:
+    return CONFIG if name == "small" else OmniConfig(preset_shapes()[name], QWEN_ROWS, TokenIds())
+
+
+@pytest.mark.parametrize("name", ["small", "tiny", "1b", "10b", "10b-active"])
+def test_counts_equal_the_built_model(name: str) -> None:
+    config = config_of(name)
+    with torch.device("meta"):
+        sizes = {name: p.numel() for name, p in OmniModel(config).named_parameters()}
+    counts = count_parameters(config)
+
+    def built(prefix: str, *parts: str) -> int:
+        return sum(size for name, size in sizes.items() if name.startswith(prefix) and any(p in name for p in parts))
+
+    assert counts.total == sum(sizes.values())
+    assert counts.vision == built("visual.", "")
+    assert counts.audio == built("audio_tower.", "")
+    assert counts.experts == built("model.", ".experts.")
+    assert counts.router == built("model.", ".mlp.gate.weight")
+    assert counts.attention == built("model.", ".self_attn.")
+    assert counts.dense == built("model.", ".mlp.gate_proj", ".mlp.up_proj", ".mlp.down_proj")
+    assert counts.norms == built("model.", "layernorm", "model.norm.")
+    assert counts.embedding + counts.head == built("model.", "embed_tokens") + built("lm_head", "")
+
+
+def test_presets_are_the_sizes_they_are_called() -> None:
+    one, ten, active = (count_parameters(config_of(name)) for name in ("1b", "10b", "10b-active"))
+    assert 1.15e9 < one.decoder < 1.25e9
+    assert 10.85e9 < ten.decoder < 10.95e9
+    assert 2.05e9 < ten.active < 2.15e9
+    assert 9.9e9 < active.active < 10.1e9
+
+
+def attention_flops(q: tuple[int, ...], k: tuple[int, ...], *rest: object, **named: object) -> int:
+    """Scores and weighted values of the CPU's attention, unknown to torch's counter: every pair counts."""
+    batch, heads, queries, size = q
+    return 4 * batch * heads * queries * k[2] * size
+
+
+def test_flops_equal_torch_counter() -> None:
+    """Exact, without a tolerance: both count products only, and masked pairs of attention in full."""
+    model = randomised()
+    thinker = transformers_thinker(model)
+    writer = Writer()
+    row = writer.text(writer.audio(writer.video(writer.image(writer.text(Row(), 5), 4, 6), 2, 4, 4), 430), 5)
+    inputs = pack([row], thinker)
+    mapping = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention_flops}
+    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+        model.head(model(**inputs.ours).hidden_BSH)
+    tokens = len(row.tokens)
+    decoder = flops_per_token(CONFIG, tokens, causal=False).total * tokens
+    encoders = encoder_flops(CONFIG, row.grids, row.frames)
+    parts = counter.get_flop_counts()
+    assert sum(parts["OmniModel.visual"].values()) == encoders.vision
+    assert sum(parts["OmniModel.audio_tower"].values()) == encoders.audio
+    assert counter.get_total_flops() == decoder + encoders.vision + encoders.audio
+
+
+def test_causal_attention_is_half() -> None:
+    full, half = (flops_per_token(CONFIG, 4096, causal=causal) for causal in (False, True))
+    assert 2 * half.attention_scores == full.attention_scores
+    assert half.total - half.attention_scores == full.total - full.attention_scores
+
+
+def test_vocabulary_must_hold_the_token_ids() -> None:
+    from expedition.errors import ProgrammeError
+
+    with pytest.raises(ProgrammeError, match="no row for token id 10"):
+        OmniConfig(CONFIG.shape, 10, IDS)

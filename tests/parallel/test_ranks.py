@@ -1,0 +1,63 @@
+"""Real gloo processes take the step that one process takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from expedition.errors import ProgrammeError, UsageError
+from expedition.parallel.mesh import join_ranks
+from expedition.plan.runs import ParallelPlan, RunPlan
+from tests.parallel.processes import run_ranks
+from tests.train.tiny import tiny_run
+
+MIXED = ",image,audio,"
+
+
+def take_steps(folder: Path, parallel: ParallelPlan, media: str, steps: int = 2) -> dict[str, torch.Tensor]:
+    # eps makes the first update linear in the gradient: with a small one it is the gradient's sign, and where a
+    # gradient is rounding noise around zero its sign is noise too.
+    run: RunPlan = tiny_run(parallel=parallel.model_dump(), optimizer={"eps": 1e-2})
+    name = f"{parallel.dp_replicate}x{parallel.dp_shard}"
+    plan, result = folder / f"{name}.json", folder / f"{name}.safetensors"
+    plan.write_text(run.model_dump_json())
+    run_ranks(parallel.world, ["tests.parallel.rank", str(plan), str(result), media, str(steps)])
+    return load_file(result)
+
+
+@pytest.mark.parametrize("degrees", [(1, 2), (2, 1), (2, 2)], ids=["FSDP2", "replicate", "HSDP"])
+def test_ranks_take_the_step_of_one_process(tmp_path: Path, degrees: tuple[int, int]) -> None:
+    one = take_steps(tmp_path, ParallelPlan(), MIXED)
+    replicate, shard = degrees
+    many = take_steps(tmp_path, ParallelPlan(dp_replicate=replicate, dp_shard=shard), MIXED)
+    assert one.keys() == many.keys()
+    for name, value in one.items():
+        if name.startswith("counts"):
+            assert torch.equal(many[name], value), name
+            continue
+        # fp32 sums of a few thousand terms in another order: about 1e-6 of the largest term, and the norm of a tensor's
+        # error is compared with the norm of the tensor. A wrong divisor (2 ranks), a missed rank or a missing layer
+        # would be off by tens of per cent.
+        error = float((many[name] - value).norm())
+        assert error <= 1e-4 * float(value.norm()) + 1e-6, f"{name}: {error:.2e} of {float(value.norm()):.2e}"
+
+
+def test_ranks_with_different_modalities_do_not_hang(tmp_path: Path) -> None:
+    seen = take_steps(tmp_path, ParallelPlan(dp_shard=4), ",,image,audio", steps=3)
+    assert all(torch.isfinite(value).all() for value in seen.values())
+    assert float(seen["gradient.visual.patch_embed.proj.weight"].norm()) > 0
+    assert float(seen["gradient.audio_tower.conv2d1.weight"].norm()) > 0
+
+
+def test_a_world_that_is_not_the_plans_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(UsageError, match="2 ranks and 3 processes"):
+        join_ranks(ParallelPlan(dp_shard=2), torch.device("cpu"))
+
+
+def test_degrees_that_training_does_not_run_are_refused() -> None:
+    with pytest.raises(ProgrammeError, match="tp"):
+        join_ranks(ParallelPlan(tp=2), torch.device("cpu"))
