@@ -32,7 +32,7 @@ bench: venv
 	$(BIN)/python -m benchmarks
 
 docs: venv
-	$(BIN)/python -m expedition.voyage.pages docs
+	$(BIN)/python scripts/generate_docs.py
 
 browser:
 	command -v chromium >/dev/null || (apt-get update -q && apt-get install -y -q chromium)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -53,7 +54,7 @@ def test_finish_equals_the_longest_chain(plan: SchedulePlan) -> None:
 def test_critical_path_is_a_chain_that_ends_at_the_finish(plan: SchedulePlan) -> None:
     found, path = times(plan), critical_path(plan)
     assert found[path[-1]].early_finish == longest(plan)
-    for before, after in zip(path, path[1:], strict=False):
+    for before, after in itertools.pairwise(path):
         assert found[before].early_finish == found[after].early_start
     first = next(task for task in plan.tasks if task.id == path[0])
     assert found[path[0]].early_start == first.start_week

@@ -46,7 +46,7 @@ def control_prompts(
 
 
 def swapped_context(evidence: str, question: str) -> str:
-    """All of `evidence` but its last sentence, then the last sentence of `question`; all of `evidence` if it has one."""
+    """`evidence` without its last sentence, then the last sentence of `question`; `evidence` as it is if it has one."""
     (context, _), (own, asked) = _parted(evidence), _parted(question)
     return context + asked if own and context else evidence
 

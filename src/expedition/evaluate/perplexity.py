@@ -1,4 +1,4 @@
-"""Held-out perplexity by kind: documents that the build kept out of training, and those of the data's `eval/heldout`."""
+"""Held-out perplexity by kind: documents that the build kept out of training, else the data's `eval/heldout`."""
 
 from __future__ import annotations
 
@@ -111,8 +111,11 @@ def _folder_batches(subject: Subject, documents: int, measured: set[str]) -> Ite
             for row in rows
         ]
         for start in range(0, len(made), 16):
-            yield path.stem, subject.backend.batch(
-                [_cut(document, subject.plan.sequence_length) for document in made[start : start + 16]]
+            yield (
+                path.stem,
+                subject.backend.batch(
+                    [_cut(document, subject.plan.sequence_length) for document in made[start : start + 16]]
+                ),
             )
 
 

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from expedition.data.decode import DecodeRules, Piece, Raw, Reason, decode
-from expedition.data.loading.expand import ExpandedDocument
+from expedition.data.loading.expand import ExpandedDocument, expand_document
 from expedition.data.loading.prompt import expand_prompt
+from expedition.data.loading.tokens import MediaTokenIds
 from expedition.data.records import PLACEHOLDER, Insert
 from expedition.data.tokenizer import Tokenizer
 from expedition.errors import InputError
@@ -49,6 +50,11 @@ class Writer:
         return expand_prompt(
             (PLACEHOLDER * len(inserts) + (f" {text}" if text else ""), inserts), self.tokenizer, self.media
         )
+
+    def from_tokens(self, tokens: Sequence[int]) -> ExpandedDocument:
+        """A prompt of token ids that stand for themselves."""
+        ids = MediaTokenIds.from_special(self.tokenizer.special)
+        return expand_document(np.asarray(tokens, dtype=np.int32), [], ids, self.media)
 
     def continuations(self, item: Item) -> tuple[Tokens, ...]:
         """Tokens of each choice as they follow the prompt."""

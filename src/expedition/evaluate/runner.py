@@ -159,7 +159,8 @@ def _plain(result: Result) -> dict[str, Any]:
 
 
 def _short(tasks: Sequence[Task]) -> list[str]:
-    cut = [f"{task.name} {len(task.items)} of {task.items_in_file}" for task in tasks if len(task.items) < task.items_in_file]
+    short = [task for task in tasks if len(task.items) < task.items_in_file]
+    cut = [f"{task.name} {len(task.items)} of {task.items_in_file}" for task in short]
     return [f"part of the items: {', '.join(cut)}"] if cut else []
 
 

@@ -1,4 +1,4 @@
-"""From questions to results: likelihoods to accuracy, actions to errors, each against chance and against its control."""
+"""From questions to results: likelihoods to accuracy, actions to errors, each against chance and its control."""
 
 from __future__ import annotations
 
@@ -32,23 +32,24 @@ class Examiner:
     tasks: int = 1
 
 
-def examine(examiner: Examiner, task: Task) -> tuple[Result, list[Score]]:
-    """Score a task and its control. `Result.above_chance` is set by `with_correction` when all tasks are known."""
+def examine(examiner: Examiner, task: Task, *, control: bool = True) -> tuple[Result, list[Score]]:
+    """Score a task and its control. `Result.above_chance` is set by `with_correction` when all tasks are known.
+
+    A task of one item has no control: there is nothing to take evidence from.
+    """
     prompts = [examiner.writer.prompt(item) for item in task.items]
-    others = control_prompts(examiner.writer, task.items, prompts, examiner.plan.seed)
+    others = None
+    if control and len(task.items) > 1:
+        others = control_prompts(examiner.writer, task.items, prompts, examiner.plan.seed)
     if task.metric == "accuracy":
         return _choices(examiner, task, prompts, others)
     return _actions(examiner, task, prompts, others)
 
 
-def choice_scores(
-    examiner: Examiner, items: Sequence[Item], *prompts: Sequence[ExpandedDocument]
-) -> list[list[Score]]:
+def choice_scores(examiner: Examiner, items: Sequence[Item], *prompts: Sequence[ExpandedDocument]) -> list[list[Score]]:
     """Scores of `items` for each list of prompts, all asked in one call."""
     answers = [examiner.writer.continuations(item) for item in items]
-    questions = [
-        Question(prompt, answer) for column in prompts for prompt, answer in zip(column, answers, strict=True)
-    ]
+    questions = [Question(prompt, answer) for column in prompts for prompt, answer in zip(column, answers, strict=True)]
     found = examiner.backend.score(questions)
     return [
         [_choice(item, nats) for item, nats in zip(items, found[start : start + len(items)], strict=True)]
@@ -63,9 +64,9 @@ def _choice(item: Item, nats: npt.NDArray[np.float64]) -> Score:
 
 
 def _choices(
-    examiner: Examiner, task: Task, prompts: list[ExpandedDocument], others: list[ExpandedDocument]
+    examiner: Examiner, task: Task, prompts: list[ExpandedDocument], others: list[ExpandedDocument] | None
 ) -> tuple[Result, list[Score]]:
-    scores, shuffled = choice_scores(examiner, task.items, prompts, others)
+    scores, *shuffled = choice_scores(examiner, task.items, prompts, *([] if others is None else [others]))
     chances = [1 / len(item.choices) for item in task.items]
     right, n = sum(bool(score.correct) for score in scores), len(scores)
     low, high = statistics.wilson(right, n, examiner.plan.confidence)
@@ -82,17 +83,17 @@ def _choices(
         ci_high=high,
         p_value=statistics.tail(right, chances),
         above_chance=False,
-        control=accuracy_control(examiner, control_kind(task.items), shuffled, math.fsum(chances) / n),
+        control=accuracy_control(examiner, control_kind(task.items), shuffled[0], math.fsum(chances) / n)
+        if shuffled
+        else None,
         baseline=max(answers.count(answer) for answer in set(answers)) / n,
     )
     return result, scores
 
 
-def accuracy_control(examiner: Examiner, kind: str, scores: Sequence[Score], chance: float) -> Control | None:
-    """None for a single item: there is nothing to take evidence from."""
+def accuracy_control(examiner: Examiner, kind: str, scores: Sequence[Score], chance: float) -> Control:
+    """A control's accuracy against chance."""
     n = len(scores)
-    if n < 2:
-        return None
     right = sum(bool(score.correct) for score in scores)
     confidence = 1 - (1 - CONTROL_CONFIDENCE) / examiner.tasks
     low, high = statistics.exact_interval(right, n, confidence)
@@ -101,13 +102,14 @@ def accuracy_control(examiner: Examiner, kind: str, scores: Sequence[Score], cha
 
 
 def _actions(
-    examiner: Examiner, task: Task, prompts: list[ExpandedDocument], others: list[ExpandedDocument]
+    examiner: Examiner, task: Task, prompts: list[ExpandedDocument], others: list[ExpandedDocument] | None
 ) -> tuple[Result, list[Score]]:
     plan = examiner.plan
     steps = min(len(item.target_actions) for item in task.items)
     targets = np.asarray([item.target_actions[:steps] for item in task.items])
     constant = constant_errors(targets)
-    (errors, bins), (shuffled, _) = (action_errors(examiner, column, targets) for column in (prompts, others))
+    errors, bins = action_errors(examiner, prompts, targets)
+    shuffled = None if others is None else action_errors(examiner, others, targets)[0]
     low, high = statistics.bootstrap_mean(errors, plan.confidence, plan.seed)
     scores = [
         Score(item.id, made.tolist(), bool(error < alone), round(float(error), 4))
@@ -125,7 +127,7 @@ def _actions(
         ci_high=high,
         p_value=statistics.sign_flip(constant - errors, plan.seed),
         above_chance=False,
-        control=_error_control(examiner, task, shuffled, constant),
+        control=None if shuffled is None else _error_control(examiner, task, shuffled, constant),
         baseline=float(constant.mean()),
         well_formed=float((bins >= 0).mean()),
     )
@@ -154,9 +156,7 @@ def constant_errors(targets: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
 
 def _error_control(
     examiner: Examiner, task: Task, errors: npt.NDArray[np.float64], constant: npt.NDArray[np.float64]
-) -> Control | None:
-    if len(errors) < 2:
-        return None
+) -> Control:
     level = (1 - CONTROL_CONFIDENCE) / examiner.tasks
     low, high = statistics.bootstrap_mean(errors, 1 - level, examiner.plan.seed)
     p_value = statistics.sign_flip(constant - errors, examiner.plan.seed)

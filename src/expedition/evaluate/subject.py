@@ -51,7 +51,7 @@ def open_subject(
 ) -> Subject:
     """Load a checkpoint (the newest intact one for None) with its hashes checked.
 
-    Raises UsageError for an unknown run or one without checkpoints, InputError for damage or a folder that is not there.
+    Raises UsageError for an unknown run or one without checkpoints, InputError for damage or a missing folder.
     """
     plan = find_run(programme, run)
     info = find_checkpoint(ws, run, checkpoint)

@@ -11,6 +11,7 @@ Verbs (all that other rooms may call):
     grouped_experts(x, ids, weight, gate_up, down) -> y             top-k SwiGLU experts, deterministic
     cross_entropy(logits_TV, labels_T) -> loss_T                    float32, one buffer in backward
     rms_norm, rotate, rotary_table                                  the small operations of the decoder
+    is_readable(tensor)                                             values on the host, real, no waiting
 Seams: none: a new way to run an operation is a branch of its file's choice, equal to the reference.
 Imports: nothing of ours.  Imported by: model, parallel, train.
 Reads / writes in the workspace: nothing.
@@ -22,6 +23,7 @@ Read in this order:
     grouped_experts.py   sort by expert, products, gather back
     norm_rope.py         norm and rotary turn
     cross_entropy.py     loss over the vocabulary
+    host.py              where values can be read
 Try: pytest tests/kernels
 """
 
@@ -36,6 +38,7 @@ from expedition.kernels.attention import (
 )
 from expedition.kernels.cross_entropy import cross_entropy
 from expedition.kernels.grouped_experts import grouped_experts
+from expedition.kernels.host import is_readable
 from expedition.kernels.norm_rope import rms_norm, rotary_table, rotate
 
 __all__ = [
@@ -45,6 +48,7 @@ __all__ = [
     "document_attention",
     "document_mask",
     "grouped_experts",
+    "is_readable",
     "plan_documents",
     "plan_segments",
     "rms_norm",

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from expedition.kernels.host import is_readable
+
 __all__ = [
     "SegmentPlan",
     "attend",
@@ -108,7 +110,7 @@ def plan_documents(document_BS: Tensor) -> SegmentPlan | Tensor:
     On the CPU segments, so that work grows with documents and not with rows; padding between them is one more segment
     that nobody reads. Elsewhere a mask, since segments would have to be read on the host.
     """
-    if document_BS.device.type != "cpu":
+    if not is_readable(document_BS):
         return document_mask(document_BS)
     starts_BS = torch.ones_like(document_BS, dtype=torch.bool)
     starts_BS[:, 1:] = document_BS[:, 1:] != document_BS[:, :-1]

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from expedition.kernels.host import is_readable
+
 __all__ = ["grouped_experts", "grouped_experts_reference"]
 
 
@@ -41,8 +43,9 @@ def grouped_experts(x_TH: Tensor, ids_TK: Tensor, weight_TK: Tensor, gate_up_E2F
 
 def _grouped_product_fits(x_TH: Tensor) -> bool:
     """Where counts cannot or should not be read on the host."""
-    on_device = x_TH.is_cuda and x_TH.dtype == torch.bfloat16
-    return on_device or x_TH.is_meta or torch._subclasses.fake_tensor.is_fake(x_TH)
+    if x_TH.is_cuda and x_TH.dtype != torch.bfloat16:
+        return False
+    return not is_readable(x_TH)
 
 
 class _Routing(NamedTuple):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from expedition.errors import InputError
+from expedition.kernels.host import is_readable
 from expedition.plan.shapes import TokenIds
 
 __all__ = ["add_features", "audio_places", "place_features", "touch", "visual_places"]
@@ -26,7 +27,7 @@ def audio_places(tokens_BS: Tensor, ids: TokenIds, features: int) -> Tensor:
 
 def _places(mask_BS: Tensor, features: int, kind: str) -> Tensor:
     # The size is known from the grids on the host, so no device waits for a count; it is checked where that is free.
-    if mask_BS.device.type == "cpu" and (count := int(mask_BS.sum())) != features:
+    if is_readable(mask_BS) and (count := int(mask_BS.sum())) != features:
         raise InputError(
             f"{count} {kind} pad tokens stand for {features} {kind} features",
             where="model input",

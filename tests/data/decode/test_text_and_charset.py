@@ -43,6 +43,8 @@ def test_a_declared_encoding_is_believed_only_if_it_fits() -> None:
     assert decode_bytes(data, "windows-1250").text.startswith("Všichni lidé")
     assert decode_bytes("人人生而自由".encode(), "windows-1250").text == "人人生而自由"
     assert decode_bytes("人人生而自由".encode(), "no-such-encoding").encoding == "utf-8"
+    for escape in ("unicode_escape", "utf-7", "punycode", "idna", "hex", "rot13", "undefined"):
+        assert decode_bytes(b"caf\xe9 +2AA- \\ud800 xn--", escape).text == "caf\u00e9 +2AA- \\ud800 xn--"
 
 
 def test_stray_bytes_are_replaced_and_counted() -> None:

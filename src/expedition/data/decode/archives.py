@@ -21,6 +21,7 @@ from expedition.data.decode.rules import Limits
 from expedition.data.decode.sniff import Format
 
 _CHUNK = 1 << 18
+_INPUT = 1 << 16
 _LZMA_MEMORY = 128 << 20
 
 
@@ -66,7 +67,7 @@ def stream_head(stream: BinaryIO, form: Format, count: int) -> bytes:
     """At most `count` first bytes of a compressed stream; what a broken stream gives before it breaks."""
     parts: list[bytes] = []
     try:
-        for part in _unpacked(stream, form):
+        for part in _unpacked(stream, form, count):
             parts.append(part)
             if sum(map(len, parts)) >= count:
                 break
@@ -196,54 +197,54 @@ def _check_total(total: int, limits: Limits) -> None:
         raise Refused(Reason.UNPACKED_TOO_LARGE, f"more than {limits.archive_bytes} bytes in all members")
 
 
-def _unpacked(stream: BinaryIO, form: Format) -> Iterator[bytes]:
+def _unpacked(stream: BinaryIO, form: Format, step: int = _CHUNK) -> Iterator[bytes]:
     if form is Format.GZIP:
-        yield from _gunzipped(stream)
+        yield from _gunzipped(stream, step)
     elif form is Format.ZSTANDARD:
-        yield from _zstandard(stream)
+        yield from _zstandard(stream, step)
     else:
-        yield from _blocks(stream, form)
+        yield from _blocks(stream, form, step)
 
 
-def _gunzipped(stream: BinaryIO) -> Iterator[bytes]:
+def _gunzipped(stream: BinaryIO, step: int) -> Iterator[bytes]:
     """All members of a gzip stream in bounded steps; zero padding after the last is allowed. Raises EOFError if cut."""
-    waiting = stream.read(_CHUNK)
+    waiting = stream.read(_INPUT)
     while waiting:
         member = zlib.decompressobj(wbits=31)
         while not member.eof:
             if not waiting:
                 raise EOFError
-            out = member.decompress(waiting, _CHUNK)
+            out = member.decompress(waiting, step)
             waiting = member.unconsumed_tail
             if out:
                 yield out
             if not waiting and not member.eof:
-                waiting = stream.read(_CHUNK)
-        waiting = member.unused_data or stream.read(_CHUNK)
+                waiting = stream.read(_INPUT)
+        waiting = member.unused_data or stream.read(_INPUT)
         if not waiting.strip(b"\x00"):
             return
 
 
-def _zstandard(stream: BinaryIO) -> Iterator[bytes]:
+def _zstandard(stream: BinaryIO, step: int) -> Iterator[bytes]:
     reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(stream, read_across_frames=True)
-    while part := reader.read(_CHUNK):
+    while part := reader.read(step):
         yield part
 
 
-def _blocks(stream: BinaryIO, form: Format) -> Iterator[bytes]:
-    waiting = stream.read(_CHUNK)
+def _blocks(stream: BinaryIO, form: Format, step: int) -> Iterator[bytes]:
+    waiting = stream.read(_INPUT)
     while waiting:
         unpacker = bz2.BZ2Decompressor() if form is Format.BZIP2 else lzma.LZMADecompressor(memlimit=_LZMA_MEMORY)
         while not unpacker.eof:
             if unpacker.needs_input and not waiting:
                 raise EOFError
-            out = unpacker.decompress(waiting, _CHUNK)
+            out = unpacker.decompress(waiting, step)
             waiting = b"" if not unpacker.eof else waiting
             if out:
                 yield out
             if unpacker.needs_input and not unpacker.eof:
-                waiting = stream.read(_CHUNK)
-        waiting = unpacker.unused_data or stream.read(_CHUNK)
+                waiting = stream.read(_INPUT)
+        waiting = unpacker.unused_data or stream.read(_INPUT)
 
 
 class _Counted:

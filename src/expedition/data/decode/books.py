@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import logging
 import posixpath
 import re
 import time
@@ -94,6 +95,7 @@ def pdf_pieces(source: Path | bytes, limits: Limits) -> Iterator[Piece]:
     from pypdf import PdfReader
     from pypdf.errors import PyPdfError
 
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)
     repairs: list[Repair] = []
     try:
         reader = PdfReader(source if isinstance(source, Path) else io.BytesIO(source), strict=False)

@@ -26,6 +26,10 @@ _MAX_REPLACED = 0.1
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
 _MAX_CONTROLS = 0.02
 """Text in a legacy encoding has next to no control characters; noise, read as one, has many."""
+_NOT_FOR_FILES = frozenset(
+    {"utf-7", "idna", "punycode", "unicode-escape", "raw-unicode-escape", "unicode_escape", "undefined"}
+)
+"""Python codecs that are escapes rather than encodings; some make lone surrogates."""
 _WIDE = {"gbk": "gb18030", "gb2312": "gb18030", "euc-kr": "cp949", "shift_jis": "cp932", "iso-8859-1": "cp1252"}
 
 
@@ -37,6 +41,13 @@ class TextDecoding:
     encoding: str
     guessed: bool = False
     replaced: int = 0
+
+    @property
+    def repairs(self) -> tuple[Repair, ...]:
+        """What a report should say of the decoding."""
+        guessed = (Repair(Reason.GUESSED_ENCODING, 1, self.encoding),) if self.guessed else ()
+        replaced = (Repair(Reason.REPLACED_BYTES, self.replaced, self.encoding),) if self.replaced else ()
+        return (*guessed, *replaced)
 
 
 def decode_bytes(data: bytes, declared: str | None = None) -> TextDecoding:
@@ -68,14 +79,8 @@ def readable_text(data: bytes, declared: str | None = None) -> tuple[str, tuple[
     """Decoded text without control characters, and what had to be repaired for it. Raises Refused(ENCODING)."""
     decoding = decode_bytes(data, declared)
     text, removed = clean(decoding.text)
-    repairs = []
-    if decoding.guessed:
-        repairs.append(Repair(Reason.GUESSED_ENCODING, 1, decoding.encoding))
-    if decoding.replaced:
-        repairs.append(Repair(Reason.REPLACED_BYTES, decoding.replaced, decoding.encoding))
-    if removed:
-        repairs.append(Repair(Reason.CONTROL_CHARACTERS, removed))
-    return text, tuple(repairs)
+    repairs = decoding.repairs
+    return text, (*repairs, Repair(Reason.CONTROL_CHARACTERS, removed)) if removed else repairs
 
 
 def _by_statistics(data: bytes) -> TextDecoding:
@@ -127,7 +132,7 @@ def _known(name: str) -> str | None:
         info = codecs.lookup(named)
     except LookupError:
         return None
-    return info.name if info._is_text_encoding else None
+    return info.name if info._is_text_encoding and info.name not in _NOT_FOR_FILES else None
 
 
 def _strict(data: bytes, encoding: str) -> str | None:

@@ -9,7 +9,7 @@ import numpy as np
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
 
-from expedition.data.decode.charset import readable_text
+from expedition.data.decode.charset import decode_bytes
 from expedition.data.decode.clean import clean, tidy
 from expedition.data.decode.lines import blocks_of, keep_prose
 from expedition.data.decode.piece import Piece, Refused, Repair
@@ -78,13 +78,16 @@ def read_page(data: bytes, limits: Limits, charset: str | None = None) -> Page:
     Raises Refused(ENCODING). The time is bounded: pages deeper than `limits.html_depth` are read without structure.
     """
     cut = len(data) > limits.html_bytes
-    markup, repairs = readable_text(data[: limits.html_bytes], charset or declared_charset(data))
+    decoding = decode_bytes(data[: limits.html_bytes], charset or declared_charset(data))
+    markup, repairs = decoding.text, decoding.repairs
     if cut:
         repairs += (Repair(Reason.CUT, 1, f"page of {len(data)} bytes"),)
     if _too_deep(markup, limits.html_depth):
         return Page(_flat_text(markup), repairs=(*repairs, Repair(Reason.TOO_DEEP, 1, "read without structure")))
     tree = HTMLTree.parse(markup)
-    text = _main_text(tree)
+    text, removed = _main_text(tree)
+    if removed:
+        repairs += (Repair(Reason.CONTROL_CHARACTERS, removed),)
     head = tree.head
     return Page(
         text=text,
@@ -119,12 +122,14 @@ def visible_text(markup: str) -> str:
     return tidy(clean(text)[0])
 
 
-def _main_text(tree: HTMLTree) -> str:
+def _main_text(tree: HTMLTree) -> tuple[str, int]:
+    """Main text, and how many control characters were removed from it."""
     kept = keep_prose(blocks_of(_reduced(tree, main_content=True)))
     if len(kept) < _LEAST_MAIN:
         whole = keep_prose(blocks_of(_reduced(tree, main_content=False)))
         kept = whole if len(whole) > 2 * len(kept) else kept
-    return tidy(clean(kept)[0])
+    text, removed = clean(kept)
+    return tidy(text), removed
 
 
 def _reduced(tree: HTMLTree, *, main_content: bool) -> str:
@@ -183,4 +188,4 @@ def _too_deep(markup: str, limit: int) -> bool:
 
 def _flat_text(markup: str) -> str:
     text = _ANY_TAG.sub("\n", _UNSEEN.sub("\n", markup))
-    return tidy("\n".join(line.strip() for line in text.split("\n") if line.strip()))
+    return tidy(clean("\n".join(line.strip() for line in text.split("\n") if line.strip()))[0])

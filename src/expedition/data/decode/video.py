@@ -10,6 +10,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.audio.stream import AudioStream
 from av.container.input import InputContainer
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
@@ -91,7 +92,7 @@ def read_clip(source: Path | bytes, rules: DecodeRules) -> Iterator[Segment]:
             raise Refused(Reason.UNSUPPORTED_FORMAT, "no video stream")
         stream = container.streams.video[0]
         _check_size(stream.width, stream.height)
-        stream.codec_context.thread_count = 1
+        _one_thread(stream)
         yield from _segments(container, stream, rules)
 
 
@@ -101,7 +102,7 @@ def read_clip_sound(source: Path | bytes, most_s: float) -> Sound | None:
         if not container.streams.audio:
             return None
         stream = container.streams.audio[0]
-        stream.codec_context.thread_count = 1
+        _one_thread(stream)
         parts: list[Samples] = []
         rate, length = stream.rate or 0, 0
         try:
@@ -131,6 +132,13 @@ def _opened(source: Path | bytes) -> InputContainer:
             raise Refused(Reason.TRUNCATED, "a box reaches past the end of the file") from None
         raise Refused(Reason.CORRUPT, str(error)[:120]) from None
     return opened
+
+
+def _one_thread(stream: VideoStream | AudioStream) -> None:
+    """One decoder thread: less memory, and nothing depends on timing. Raises Refused where no decoder is known."""
+    if stream.codec_context is None:
+        raise Refused(Reason.UNSUPPORTED_FORMAT, "no decoder for the stream")
+    stream.codec_context.thread_count = 1
 
 
 def _cut_off(source: Path | bytes) -> bool:

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from expedition.data.records import PLACEHOLDER
 from expedition.data.stages.benchmark_files import Item, Unread, read_benchmarks
-from expedition.data.stages.dedup.tokens import Hashes, is_unspaced, ngram_hashes, token_hashes, tokens
+from expedition.data.stages.dedup.tokens import Hashes, fine_tokens, is_unspaced, ngram_hashes, token_hashes
 from expedition.data.stages.document_map import KEEP, Outcome, Row, map_documents
 from expedition.data.stages.stage import StageResult
 
@@ -87,7 +87,7 @@ class BenchmarkIndex:
         lengths: list[int] = []
         by_size: dict[int, list[tuple[int, Hashes]]] = {}
         for item in items:
-            found = tokens(item.text)
+            found = fine_tokens(item.text)
             size = _size(found, item.text, rule)
             if size:
                 by_size.setdefault(size, []).append((len(kept), ngram_hashes(token_hashes(found), size)))
@@ -107,7 +107,7 @@ class BenchmarkIndex:
         """Benchmark items that the text contains, by the rule, most covered first."""
         if not self.grams:
             return []
-        hashes = token_hashes(tokens(text))
+        hashes = token_hashes(fine_tokens(text))
         covered: dict[int, Coverage] = {}
         where: dict[int, tuple[int, int]] = {}
         for size, grams in self.grams.items():

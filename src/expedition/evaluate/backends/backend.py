@@ -24,7 +24,7 @@ class EvalBackend(Protocol):
         ...
 
     def score(self, questions: Sequence[Question]) -> list[Floats]:
-        """For each question the log-probability (nats) of each continuation after its prompt, summed over its tokens."""
+        """For each question the log-probability (nats) of each continuation after its prompt, over all its tokens."""
         ...
 
     def greedy(self, prompts: Sequence[ExpandedDocument], tokens: int) -> npt.NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """Tasks of a data folder: `eval/<task>/items.jsonl`, one item a line.
 
-    {"id", "media": [{"kind", "path", "special"}], "text_before", "choices": [...], "answer": 0, "target_actions": [...]}
+    {"id", "media": [{"kind", "path", "special"}], "text_before", "choices": […], "answer": 0, "target_actions": […]}
 
 `attribute` and `modality` may be said too; all but `choices` with `answer`, or `target_actions`, may be absent. Paths
 are relative to the task's folder and stay inside it.

@@ -38,6 +38,11 @@ def tokens(text: str) -> list[str]:
     return (_CHARACTERS if is_unspaced(folded) else _WORDS).findall(folded)
 
 
+def fine_tokens(text: str) -> list[str]:
+    """Tokens for finding one text inside another of any language: characters of unspaced scripts always stand alone."""
+    return _CHARACTERS.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
 def is_unspaced(text: str) -> bool:
     """Whether most letters of the text (of its first 20,000 characters) are of scripts without spaces."""
     sample = text[:20_000]

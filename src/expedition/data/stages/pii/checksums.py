@@ -36,8 +36,8 @@ def luhn(digits: str) -> bool:
 
 
 def is_checked_number(digits: str) -> bool:
-    """A number of a payment card's length that satisfies Luhn; runs of one or two digits are no cards."""
-    return 12 <= len(digits) <= 19 and len(set(digits)) >= 3 and luhn(digits)
+    """A number of a payment card's length that satisfies Luhn; a run of one digit is no card."""
+    return 12 <= len(digits) <= 19 and len(set(digits)) >= 2 and luhn(digits)
 
 
 def is_card_number(digits: str) -> bool:

@@ -21,7 +21,7 @@ _STAND_ALONE: Final = tuple(
         # International with a plus.
         r"(?<![\w+])\+(?:[1-9]\d{0,2})(?:[- .]?\(0\))?(?:[- ./]?\(?\d{1,5}\)?){2,6}(?![\w])",
         # A national number that begins with the trunk zero, in at least three groups.
-        r"(?<![\w.-])\(?0\d{1,4}\)?(?:[ .-]\d{2,4}){2,4}(?![\w]|[.,-]\d)",
+        r"(?<![\w.-])\(?0[1-9]\d{0,3}\)?(?:[ .-]\d{2,4}){2,4}(?![\w]|[.,-]\d)",
         # Bracketed area code.
         r"(?<![\w.-])\(\d{2,4}\)[ -]?\d{3,4}[- ]\d{3,4}(?![\w]|[.,-]\d)",
         # Pairs as in France and Denmark, four groups at least.

@@ -33,6 +33,8 @@ class AlignLimits:
     """How near a cue's start must be to an event to count as explained by it."""
     min_events: int = 3
     """Fewer events or cue starts than this do not allow an estimate."""
+    min_explained: float = 0.8
+    """Share of cue starts that a shift must bring onto events."""
     min_gain: float = 0.5
     """Share of cue starts that a shift must explain more than no shift does."""
 
@@ -88,7 +90,7 @@ def _shift(starts: npt.NDArray[np.float64], events: npt.NDArray[np.float64], lim
     explained = np.array([_explained(starts - shift, events, limits) for shift in candidates])
     at_zero = _explained(starts, events, limits)
     best = explained.max()
-    if best < at_zero + limits.min_gain:
+    if best < max(limits.min_explained, at_zero + limits.min_gain):
         # No shift is clearly better than none: the residual is the ordinary distance to events.
         return None
     return float(np.median(candidates[explained >= best - 1e-9]))
