@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from expedition.cli.in_process import execute
 from expedition.errors import UsageError
 from expedition.plan import load_programme
 from expedition.programme import evaluate_gates
@@ -120,14 +121,14 @@ def test_edited_artefacts_fail_the_gates(voyage: tuple[Workspace, dict[str, Any]
 
 def test_finished_steps_are_reused(voyage: tuple[Workspace, dict[str, Any]]) -> None:
     ws, _ = voyage
-    records = list(rehearse(ws, SMOKE, Orders(size="smoke", until="data")))
+    records = list(rehearse(ws, SMOKE, Orders(size="smoke", until="data"), execute))
     assert records and all(record.reused for record in records)
 
 
 def test_one_workspace_one_voyage(voyage: tuple[Workspace, dict[str, Any]]) -> None:
     ws, _ = voyage
     with pytest.raises(UsageError, match="was begun with"):
-        list(rehearse(ws, SMOKE, Orders(size="smoke", seed=8)))
+        list(rehearse(ws, SMOKE, Orders(size="smoke", seed=8), execute))
 
 
 def test_names_of_steps_are_checked(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from expedition.cli.in_process import execute
 from expedition.cli.options import (
     JsonOption,
     PresetOption,
@@ -152,7 +153,7 @@ def document(
     if name == "design":
         session.output.result(write_design(session.ws, session.programme))
     elif name == "launch-manual":
-        session.output.result(write_launch_manual(session.ws, session.programme, _quietly))
+        session.output.result(write_launch_manual(session.ws, session.programme, lambda dry: execute(dry)[0]))
     else:
         raise UsageError(f"no document {name!r}", fix="documents: design, launch-manual")
 
@@ -214,14 +215,3 @@ def approve_change(
     from expedition.programme import freeze_approval
 
     session.output.result(freeze_approval(session.ws, who or getpass.getuser(), why, change))
-
-
-def _quietly(arguments: list[str]) -> int:
-    """Run a command in this process without its output."""
-    import contextlib
-    import io
-
-    from expedition.cli.main import run
-
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        return run(arguments)

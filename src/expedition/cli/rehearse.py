@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from expedition.cli.in_process import execute
 from expedition.cli.options import JsonOption, PresetOption, ProgrammeOption, SetOption, WorkspaceOption, open_programme
 from expedition.cli.output import Output
 
@@ -59,7 +60,7 @@ def rehearse(
     begun = time.monotonic()
     records = []
     try:
-        for record in sail(ws, plan, orders, view):
+        for record in sail(ws, plan, orders, execute, view):
             records.append(record)
     finally:
         view.close()

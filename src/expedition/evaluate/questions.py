@@ -44,12 +44,9 @@ class Writer:
     def prompt(self, item: Item, text_before: str | None = None) -> ExpandedDocument:
         """Media and `text_before` of an item (another text, if given). Raises InputError for a file that is broken."""
         text = item.text_before if text_before is None else text_before
-        if not item.media:
-            return expand_prompt((text, ()), self.tokenizer, self.media)
         inserts = self.inserts(item.media)
-        return expand_prompt(
-            (PLACEHOLDER * len(inserts) + (f" {text}" if text else ""), inserts), self.tokenizer, self.media
-        )
+        lead = PLACEHOLDER * len(inserts)
+        return expand_prompt((lead + (spaced(text) if lead else text), inserts), self.tokenizer, self.media)
 
     def from_tokens(self, tokens: Sequence[int]) -> ExpandedDocument:
         """A prompt of token ids that stand for themselves."""
@@ -58,15 +55,14 @@ class Writer:
 
     def continuations(self, item: Item) -> tuple[Tokens, ...]:
         """Tokens of each choice as they follow the prompt."""
-        lead = " " if item.media and not item.text_before else ""
-        return tuple(self._after(item.text_before, lead + choice) for choice in item.choices)
+        first = bool(item.media) and not item.text_before
+        return tuple(self._after(item.text_before, spaced(choice) if first else choice) for choice in item.choices)
 
     def document(self, text: str, media: Sequence[MediaFile] = (), actions: Sequence[int] = ()) -> ExpandedDocument:
         """A whole document with its end: media, text, actions."""
         inserts = [*self.inserts(media), *(Insert("special", action_token(number)) for number in actions)]
         lead = PLACEHOLDER * (len(inserts) - len(actions))
-        body = f" {text}" if lead and text else text
-        prompt = (lead + body + PLACEHOLDER * len(actions), inserts)
+        prompt = (lead + (spaced(text) if lead else text) + PLACEHOLDER * len(actions), inserts)
         return expand_prompt(prompt, self.tokenizer, self.media, end=True)
 
     def inserts(self, media: Sequence[MediaFile]) -> list[Insert]:
@@ -89,6 +85,11 @@ class Writer:
         if len(whole) > len(alone) and np.array_equal(whole[: len(alone)], alone):
             return whole[len(alone) :].astype(np.int64)
         return self.tokenizer.encode(choice).astype(np.int64)
+
+
+def spaced(text: str) -> str:
+    """A text as it follows its medium: after one space, unless it brings its own or is empty."""
+    return text if not text or text[0].isspace() else f" {text}"
 
 
 def action_token(number: int) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import expedition
 from expedition.evaluate import statistics
 from expedition.evaluate.perplexity import heldout_perplexity
 from expedition.evaluate.scoring import Examiner, examine
@@ -21,6 +21,16 @@ from expedition.workspace.hashes import canonical_json, sha256_bytes, sha256_jso
 
 SCHEMA = "evaluate.results/1"
 RESULTS = "results.json"
+SCORING = (
+    "backends/native.py",
+    "controls.py",
+    "perplexity.py",
+    "questions.py",
+    "runner.py",
+    "scoring.py",
+    "statistics.py",
+    "tasks/read.py",
+)
 
 Progress = Callable[[int, int, str], None]
 """Called with (done, all, what)."""
@@ -84,9 +94,16 @@ def request_of(programme: Programme, weights: str, tasks: Sequence[Task], max_it
             "plan": programme.evaluation.model_dump(mode="json"),
             "media": programme.media.model_dump(mode="json"),
             "max_items": max_items,
-            "code": expedition.__version__,
+            "code": scoring_code(),
         }
     )
+
+
+@functools.cache
+def scoring_code() -> str:
+    """Hash of the modules that decide a score: results of other code are not taken for this one's."""
+    folder = Path(__file__).parent
+    return sha256_json([sha256_bytes((folder / name).read_bytes()) for name in SCORING])
 
 
 def measure(

@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from expedition.data.loading.expand import IGNORED
 from expedition.data.loading.prompt import expand_prompt
+from expedition.data.records import PLACEHOLDER
 from expedition.data.tokenizer import Tokenizer
 from expedition.evaluate.backends.native import Native
-from expedition.evaluate.questions import Writer
-from expedition.evaluate.scoring import Examiner, choice_scores
-from expedition.evaluate.task import Task
+from expedition.evaluate.questions import Question, Tokens, Writer
+from expedition.evaluate.task import Item, Task
 from expedition.evaluate.tasks.read import read_task, task_names
 from expedition.plan.models import Programme
 from expedition.workspace import Workspace, layout
@@ -96,31 +98,58 @@ def _fits(task: Task) -> bool:
 
 def _accuracy(measurer: Measurer, task: Task) -> Reproduction:
     writer, plan = measurer.writer, measurer.programme.release
-    prompts = [writer.prompt(item) for item in task.items]
-    examiner = Examiner(measurer.backend, writer, measurer.programme.evaluation)
-    (scores,) = choice_scores(examiner, task.items, prompts)
     items: list[dict[str, Any]] = []
     pictures: dict[str, bytes] = {}
+    questions: list[Question] = []
     for number, item in enumerate(task.items):
-        names = []
-        for place, insert in enumerate(writer.inserts(item.media)):
-            suffix = "jpg" if insert.data[:2] == b"\xff\xd8" else "png"
-            names.append(f"pictures/{number:04d}-{place}.{suffix}")
-            pictures[names[-1]] = insert.data
-        # As in training documents, a space stands between a picture and its text.
-        text = f" {item.text_before}" if item.media and item.text_before else item.text_before
-        lead = " " if item.media and not item.text_before else ""
-        choices = [lead + choice for choice in item.choices]
-        items.append({"id": item.id, "pictures": names, "prompt": text, "choices": choices, "answer": item.answer})
+        inserts = writer.inserts(item.media)
+        names = [f"pictures/{number:04d}-{place}.{_suffix(insert.data)}" for place, insert in enumerate(inserts)]
+        pictures |= {name: insert.data for name, insert in zip(names, inserts, strict=True)}
+        prompt, choices = _texts(item)
+        text = PLACEHOLDER * len(inserts) + prompt
+        questions.append(
+            Question(
+                expand_prompt((text, inserts), measurer.tokenizer, measurer.programme.media),
+                tuple(_after(measurer.tokenizer, prompt, choice) for choice in choices),
+            )
+        )
+        items.append({"id": item.id, "pictures": names, "prompt": prompt, "choices": choices, "answer": item.answer})
+    scores = measurer.backend.score(questions)
+    right = sum(int(nats.argmax()) == item.answer for nats, item in zip(scores, task.items, strict=True))
     return Reproduction(
         name=f"{task.name} accuracy",
         kind="accuracy",
-        published=sum(bool(score.correct) for score in scores) / len(scores),
+        published=right / len(items),
         tolerance=plan.metric_tolerance,
         items=tuple(items),
         pictures=pictures,
         origin=f"the first {len(items)} items of the evaluation task `{task.name}`",
     )
+
+
+def _texts(item: Item) -> tuple[str, list[str]]:
+    """Prompt and choices as in training documents: one space between media and what follows."""
+    if not item.media:
+        return item.text_before, list(item.choices)
+    if item.text_before:
+        return _spaced(item.text_before), list(item.choices)
+    return "", [_spaced(choice) for choice in item.choices]
+
+
+def _spaced(text: str) -> str:
+    return text if text.startswith(" ") else f" {text}"
+
+
+def _after(tokenizer: Tokenizer, prompt: str, choice: str) -> Tokens:
+    """Tokens of `choice` as they follow `prompt` where the border is one between tokens."""
+    before = tokenizer.encode(prompt) if prompt else np.empty(0, dtype=np.int32)
+    whole = tokenizer.encode(prompt + choice)
+    joined = len(whole) > len(before) and np.array_equal(whole[: len(before)], before)
+    return (whole[len(before) :] if joined else tokenizer.encode(choice)).astype(np.int64)
+
+
+def _suffix(data: bytes) -> str:
+    return "jpg" if data[:2] == b"\xff\xd8" else "png"
 
 
 def _perplexity(measurer: Measurer, version: str) -> Reproduction | None:

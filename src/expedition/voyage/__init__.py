@@ -3,7 +3,7 @@
 Why a room: the order of the programme lives here and nowhere else. It decides nothing about data, models or verdicts:
 each step is a command line of another room.
 Verbs (all that other rooms may call):
-    rehearse(ws, programme, orders, listener) -> records    blocking; goes on where it was after any kill
+    rehearse(ws, programme, orders, execute, listener) -> records    blocking; goes on where it was after any kill
     plan_voyage(ws, programme, orders) -> steps, mark       what would be done
     approve_for_rehearsal(ws, folders)                      a ledger record a source, for this voyage only
     handle_incident(ws, programme, run)                     post-mortem of the newest incident

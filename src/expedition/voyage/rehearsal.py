@@ -10,7 +10,7 @@ from typing import Any
 from expedition.errors import UsageError
 from expedition.plan import dump_programme
 from expedition.plan.models import Programme
-from expedition.voyage.runner import Listener, StepRecord, choose, sail
+from expedition.voyage.runner import Execute, Listener, StepRecord, choose, sail
 from expedition.voyage.step import Step
 from expedition.voyage.steps import Course, voyage_steps
 from expedition.workspace import Workspace, layout
@@ -41,7 +41,7 @@ def plan_voyage(ws: Workspace, programme: Programme, orders: Orders) -> tuple[li
 
 
 def rehearse(
-    ws: Workspace, programme: Programme, orders: Orders, listener: Listener | None = None
+    ws: Workspace, programme: Programme, orders: Orders, execute: Execute, listener: Listener | None = None
 ) -> Iterator[StepRecord]:
     """Sail the chosen steps; yields a record as each is done.
 
@@ -51,7 +51,7 @@ def rehearse(
     steps, fingerprint = plan_voyage(ws, programme, orders)
     _begin(ws, programme, orders, fingerprint)
     redo = frozenset(step.name for step in steps) if orders.only is not None else frozenset()
-    yield from sail(ws, steps, fingerprint=fingerprint, redo=redo, listener=listener)
+    yield from sail(ws, steps, fingerprint=fingerprint, execute=execute, redo=redo, listener=listener)
 
 
 def _begin(ws: Workspace, programme: Programme, orders: Orders, fingerprint: str) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import io
 import json
 import os
 import signal
@@ -52,6 +51,9 @@ class StepRecord:
     results: tuple[Any, ...]
 
 
+Execute = Callable[[list[str]], tuple[int, str, str]]
+"""Runs `expedition` with these arguments in this process; gives exit code, stdout, stderr."""
+
 Listener = Callable[[str, Step, "StepRecord | None", "str | None"], None]
 """Called with ("start" | "line" | "done", step, record or None, line or None)."""
 
@@ -80,6 +82,7 @@ def sail(
     steps: Sequence[Step],
     *,
     fingerprint: str,
+    execute: Execute,
     redo: frozenset[str] = frozenset(),
     listener: Listener | None = None,
 ) -> Iterator[StepRecord]:
@@ -99,7 +102,7 @@ def sail(
                 continue
             tell("start", step, None, None)
             started = time.monotonic()
-            results = [_run(ws, step, command, tell) for command in step.commands]
+            results = [_run(ws, step, command, execute, tell) for command in step.commands]
             record = StepRecord(step, time.monotonic() - started, False, tuple(results))
             lease.check()
             ws.write_json(
@@ -125,9 +128,9 @@ def _recorded(ws: Workspace, key: str, mark: str) -> dict[str, Any] | None:
     return done if done.get("mark") == mark else None
 
 
-def _run(ws: Workspace, step: Step, command: Command, tell: Listener) -> Any:
+def _run(ws: Workspace, step: Step, command: Command, execute: Execute, tell: Listener) -> Any:
     argv = [*command.arguments(ws.place), "--json"]
-    code, stdout, stderr = _process(step, argv, tell) if command.process else _here(argv)
+    code, stdout, stderr = _process(step, argv, tell) if command.process else execute(argv)
     if code == 4:
         raise Interrupted(f"stopped in step {step.name}", fix="run the same command again: it goes on where it was")
     if code not in command.expect:
@@ -145,15 +148,6 @@ def _small(result: Any) -> Any:
     if isinstance(result, dict):
         return {key: value for key, value in result.items() if isinstance(value, int | float | bool | str)}
     return None
-
-
-def _here(argv: list[str]) -> tuple[int, str, str]:
-    from expedition.cli.main import run
-
-    stdout, stderr = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
-        code = run(argv)
-    return code, stdout.getvalue(), stderr.getvalue()
 
 
 def _process(step: Step, argv: list[str], tell: Listener) -> tuple[int, str, str]:

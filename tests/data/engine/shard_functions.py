@@ -68,3 +68,9 @@ def sleep_on_three(number: int, folder: Path) -> dict[str, Any]:
     if number == 3:
         time.sleep(30)
     return square(number, folder)
+
+
+def import_what_is_not_there(number: int, folder: Path) -> dict[str, Any]:
+    from expedition.errors import NotThere  # type: ignore[attr-defined]
+
+    return {"never": NotThere}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from expedition.data.engine import Limits, Progress, Task, map_shards, quarantined, release_quarantine
-from expedition.errors import ComplianceRefused, UsageError
+from expedition.errors import ComplianceRefused, MissingExtra, UsageError
 
 from . import shard_functions
 
@@ -97,6 +97,21 @@ def test_caller_keeps_its_thread_settings(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     map_shards(shard_functions.square, TASKS, tmp_path, WORKERS)
     assert "OMP_NUM_THREADS" not in os.environ
+
+
+def test_workers_that_cannot_start_are_no_endless_loop(tmp_path: Path) -> None:
+    """A script without a main guard runs itself again in every worker."""
+    script = tmp_path / "unguarded.py"
+    script.write_text(SUPERVISOR.replace('if __name__ == "__main__":', "if True:"))
+    command = [sys.executable, str(script), str(tmp_path / "out"), str(Path(__file__).parent)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert "cannot start" in done.stderr
+
+
+def test_broken_installation_stops_the_call(tmp_path: Path) -> None:
+    with pytest.raises(MissingExtra, match="cannot import"):
+        map_shards(shard_functions.import_what_is_not_there, TASKS, tmp_path, WORKERS)
 
 
 def test_killed_supervisor_resumes_to_the_same_bytes(tmp_path: Path) -> None:

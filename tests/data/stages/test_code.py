@@ -44,6 +44,7 @@ def test_expressions_take_the_milder_of_or_and_the_stricter_of_and() -> None:
     assert class_of("MIT OR GPL-3.0-only") == "permissive"
     assert class_of("MIT AND GPL-3.0-only") == "copyleft"
     assert class_of("CC-BY-NC-4.0") == "restricted"
+    assert class_of("LicenseRef-Public-Domain") == "permissive"
 
 
 def test_repository_licence_is_read_from_its_files() -> None:

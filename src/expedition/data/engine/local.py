@@ -25,9 +25,11 @@ from typing import Any
 
 from expedition.data.engine.commit import clear_aside, commit, commit_quarantine, read_outcome
 from expedition.data.engine.shard import Limits, Outcome, Progress, ProgressCallback, ShardFunction, Task, unique_keys
-from expedition.data.engine.worker import Answer, Failed, Finished, Refused, attempt, work
+from expedition.data.engine.worker import Answer, Failed, Finished, Ready, Refused, attempt, work
+from expedition.errors import UsageError
 
 _POLL_S = 0.1
+_FAILED_STARTS = 4
 _ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -101,6 +103,7 @@ class _Run:
         self.pending: deque[Task] = deque()
         self.attempts: dict[str, int] = {}
         self.outcomes: dict[str, Outcome] = {}
+        self.failed_starts = 0
 
     def report(self, outcome: Outcome) -> None:
         self.outcomes[outcome.key] = outcome
@@ -139,6 +142,7 @@ class _Worker:
         self.process: BaseProcess = context.Process(target=work, args=(theirs, run.function, run.folder), daemon=True)
         self.process.start()
         theirs.close()
+        self.ready = False
         self.task: Task | None = None
         self.deadline = 0.0
 
@@ -190,14 +194,14 @@ def _supervise(run: _Run) -> None:
 
 def _hand_out(run: _Run, crew: list[_Worker]) -> None:
     for worker in crew:
-        if worker.task is None and run.pending:
+        if worker.ready and worker.task is None and run.pending:
             worker.give(*run.take(), run.limits.task_s)
 
 
 def _look(context: ForkServerContext, run: _Run, worker: _Worker) -> _Worker:
     """Settle what a worker says; return it, or a fresh one in a dead one's place."""
     if worker.task is None:
-        return worker if worker.process.is_alive() else _Worker(context, run)
+        return _look_idle(context, run, worker)
     answer = worker.answer(run.limits)
     if answer is None:
         return worker
@@ -205,6 +209,24 @@ def _look(context: ForkServerContext, run: _Run, worker: _Worker) -> _Worker:
     run.settle(task, answer)
     if worker.process.is_alive():
         return worker
+    worker.end()
+    return _Worker(context, run)
+
+
+def _look_idle(context: ForkServerContext, run: _Run, worker: _Worker) -> _Worker:
+    """Greet a worker that has started, replace one that died without a task. Raises UsageError if none can start."""
+    if not worker.ready and worker.connection.poll():
+        with contextlib.suppress(EOFError, OSError):
+            worker.ready = isinstance(worker.connection.recv(), Ready)
+    if worker.process.is_alive():
+        return worker
+    if not worker.ready:
+        run.failed_starts += 1
+    if run.failed_starts >= _FAILED_STARTS:
+        raise UsageError(
+            f"worker processes cannot start ({_exit_words(worker.process)})",
+            fix='their own message is above; a script that builds data needs: if __name__ == "__main__":',
+        )
     worker.end()
     return _Worker(context, run)
 

@@ -39,6 +39,11 @@ class Refused:
     error: ExpeditionError
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The worker has started; only now is it given a task, so that a failing start is no task's fault."""
+
+
 Answer = Finished | Failed | Refused
 
 
@@ -60,6 +65,7 @@ def work(connection: Connection, function: ShardFunction, folder: Path) -> None:
     """Serve tasks until the supervisor closes the pipe. Ctrl-C is the supervisor's business."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_parent()
+    connection.send(Ready())
     while True:
         try:
             message = connection.recv()

@@ -96,7 +96,5 @@ def stage_order(lists: Mapping[str, tuple[str, ...]]) -> list[str]:
 
 
 def _preceded(name: str, waiting: list[str], lists: Mapping[str, tuple[str, ...]]) -> bool:
-    for names in lists.values():
-        if name in names and any(earlier in waiting for earlier in names[: names.index(name)]):
-            return True
-    return False
+    before = {earlier for names in lists.values() if name in names for earlier in names[: names.index(name)]}
+    return not before.isdisjoint(waiting)

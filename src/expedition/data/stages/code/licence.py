@@ -85,6 +85,8 @@ def class_of(spdx: str) -> LicenceClass:
     if " AND " in spdx:
         return max((class_of(part) for part in spdx.strip("()").split(" AND ")), key=_STRICTNESS.index)
     name = spdx.split(" WITH ")[0].strip("() ").removesuffix("+")
+    if name.lower().removeprefix("licenseref-") == "public-domain":
+        return "permissive"
     if _RESTRICTED.search(name):
         return "restricted"
     if _COPYLEFT.match(name):

@@ -10,23 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-CATEGORIES: Final = (
-    "slur",
-    "dehumanise",
-    "derogate",
-    "hostile",
-    "hate",
-    "profanity",
-    "group",
-    "positive",
-    "negation",
-    "counter",
-)
+ABUSE: Final = ("slur", "dehumanise", "derogate", "hostile", "hate", "profanity", "group")
+"""Categories of which one must be there before a sentence is looked at closely."""
+CONTEXT: Final = ("intent", "positive", "negation", "counter")
+CATEGORIES: Final = (*ABUSE, *CONTEXT)
 
 
 @dataclass(frozen=True, slots=True)
 class Lexicon:
-    """One pattern for each language and category; `any_term` matches where any pattern but those of denial does."""
+    """One pattern for each language and category; `any_term` matches where one of `ABUSE` does."""
 
     patterns: Mapping[str, Mapping[str, re.Pattern[str]]]
     any_term: Mapping[str, re.Pattern[str]]
@@ -42,9 +34,8 @@ def compile_lexicon(words: Mapping[str, Any]) -> Lexicon:
         for language, lists in words.items()
         if isinstance(lists, dict)
     }
-    telling = [category for category in CATEGORIES if category not in ("positive", "negation", "counter")]
     any_term = {
-        language: _pattern([term for category in telling for term in words[language][category]], language)
+        language: _pattern([term for category in ABUSE for term in words[language][category]], language)
         for language in patterns
     }
     return Lexicon(patterns, any_term)

@@ -27,6 +27,12 @@ _QUOTE: Final = re.compile("[\"“”„‚«»「」『』]|(?<!\\w)'|'(?!\\w)"
 _THEY: Final = re.compile(
     r"(?<!\w)(?:they|them|their|these|those|all of you|you people|sie|ihnen|ihr|diese)(?!\w)|他们|她们|它们|你们"
 )
+_FUNCTION_WORDS: Final = {
+    "en": frozenset(["the", "of", "and", "to", "is", "are", "in", "that", "it", "for", "you", "with", "be", "a", "i"]),
+    "de": frozenset(
+        ["der", "die", "das", "und", "ist", "sind", "nicht", "ein", "eine", "zu", "den", "mit", "ich", "von"]
+    ),
+}
 _COUNTER: Final = 0.4
 """Factor for sentences that speak about hate, quote it or deny it."""
 _WEIGHTS: Final = {"dehumanise": 0.75, "hostile": 0.7, "hate": 0.7, "derogate": 0.65}
@@ -63,8 +69,9 @@ def toxicity_score(text: str, lexicon: Lexicon | None = None) -> Score:
     hits: dict[str, int] = {}
     group_before = False
     toxic = length = 0
+    languages = _languages_of(text, words)
     for sentence in _sentences(text):
-        value, found, named = _sentence_score(sentence, words, group_before)
+        value, found, named = _sentence_score(sentence, words, languages, group_before)
         group_before = named
         length += len(sentence)
         toxic += len(sentence) if value > 0.5 else 0
@@ -75,6 +82,19 @@ def toxicity_score(text: str, lexicon: Lexicon | None = None) -> Score:
     return Score(round(1.0 - clean, 4), round(worst, 4), round(toxic / max(length, 1), 4), hits)
 
 
+def _languages_of(text: str, lexicon: Lexicon) -> tuple[str, ...]:
+    """Languages whose words are looked for in spaced text: the one whose function words prevail, all where none does.
+
+    German "die" is an article, "war" a verb.
+    """
+    spaced = tuple(name for name in lexicon.languages() if name != "zh")
+    words = text[:20_000].lower().split()
+    counts = {name: sum(word in _FUNCTION_WORDS.get(name, ()) for word in words) for name in spaced}
+    best = max(counts, key=lambda name: counts[name], default="")
+    rest = max((count for name, count in counts.items() if name != best), default=0)
+    return (best,) if best and counts[best] > rest else spaced
+
+
 def _sentences(text: str) -> list[str]:
     pieces: list[str] = []
     for sentence in _SENTENCE.split(text.lower().replace("\u2019", "'")):
@@ -83,9 +103,11 @@ def _sentences(text: str) -> list[str]:
     return pieces
 
 
-def _sentence_score(sentence: str, lexicon: Lexicon, group_before: bool) -> tuple[float, dict[str, int], bool]:
+def _sentence_score(
+    sentence: str, lexicon: Lexicon, spaced: tuple[str, ...], group_before: bool
+) -> tuple[float, dict[str, int], bool]:
     sentence = _undisguised(sentence)
-    languages = ("zh",) if _CHINESE.search(sentence) else tuple(name for name in lexicon.languages() if name != "zh")
+    languages = ("zh",) if _CHINESE.search(sentence) else spaced
     best, hits, named = 0.0, dict[str, int](), False
     for language in languages:
         if not group_before and not lexicon.any_term[language].search(sentence):
@@ -132,6 +154,9 @@ def _read(sentence: str, patterns: Mapping[str, re.Pattern[str]], reach: int) ->
             denied = denied and all(behind)
         elif category == "positive":
             worthless = any(behind)
+    if "hostile" in counts and "intent" not in counts:
+        # News and history tell of harm; abuse wishes for it.
+        del counts["hostile"]
     return _Reading(counts, denied and any(category in counts for category in _WEIGHTS), worthless)
 
 

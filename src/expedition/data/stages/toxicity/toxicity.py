@@ -20,7 +20,7 @@ class ToxicityPolicy:
     """Score of the worst sentence above which a document counts as toxic."""
     by_source: Mapping[str, float] = field(default_factory=dict)
     """Source name to threshold; 1.0 keeps everything."""
-    min_share: float = 0.08
+    min_share: float = 0.15
     """A text is dropped only where at least this share of its characters stands in toxic sentences: a novel with one
     slur is not hate."""
 

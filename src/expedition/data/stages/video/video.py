@@ -48,7 +48,8 @@ class VideoAlign:
         if len(pictures) < self.min_frames:
             return Outcome(drop="too few frames")
         if not row.text.replace(PLACEHOLDER, "").strip():
-            # Every cue lay outside of the clip, or there was none.
+            if not row.meta.get("cues"):
+                return Outcome(drop="no text")
             return Outcome(drop="misaligned: no subtitle in the clip", counts={histogram_cell(np.inf): 1})
         timestamps = [float(value) for value in clip.meta.get("timestamps_s", ())]
         duration = _duration_s(row, timestamps)
