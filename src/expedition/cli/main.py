@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
+from typing import Any
 
 from expedition import __version__
 from expedition.errors import ExpeditionError, Interrupted, UsageError
@@ -71,7 +72,7 @@ def _group(name: str, arguments: list[str]) -> int:
 
     app = importlib.import_module(f"expedition.cli.{GROUPS[name][0]}").app
     # Typer brings its own copy of click; its exceptions are reached through the names that Typer exports.
-    usage_error = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+    usage_error: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
     try:
         result = typer.main.get_command(app).main(args=arguments, prog_name=f"expedition {name}", standalone_mode=False)
     except typer.Exit as error:
@@ -79,7 +80,7 @@ def _group(name: str, arguments: list[str]) -> int:
     except typer.Abort:
         raise KeyboardInterrupt from None
     except usage_error as error:
-        error.show()  # type: ignore[attr-defined]
+        error.show()
         return 2
     return result if isinstance(result, int) else 0
 

@@ -176,9 +176,7 @@ def sign(
     from expedition.programme import sign as sign_document
 
     person = who or getpass.getuser()
-    session.output.result(
-        sign_document(session.ws, session.programme, reviewer, document, person, objections)  # type: ignore[arg-type]
-    )
+    session.output.result(sign_document(session.ws, session.programme, reviewer, document, person, objections))
 
 
 @app.command()

@@ -39,7 +39,7 @@ def control_prompts(
         if not item.media:
             made.append(writer.prompt(item, swapped_context(items[other].text_before, item.text_before)))
         elif item.text_before or items[other].text_before:
-            made.append(writer.prompt(replace(item, media=items[other].media)))
+            made.append(writer.prompt(replace(item, media=items[other].media), decoded=prompts[other].media))
         else:
             made.append(prompts[other])
     return made

@@ -13,9 +13,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from expedition.data.decode import DecodeRules, Piece, Raw, Reason, decode
-from expedition.data.loading.expand import ExpandedDocument, expand_document
-from expedition.data.loading.prompt import expand_prompt
+from expedition.data.decode.piece import Piece
+from expedition.data.decode.reasons import Reason
+from expedition.data.decode.route import Raw, decode
+from expedition.data.decode.rules import DecodeRules
+from expedition.data.loading.expand import ExpandedDocument, Media, expand_document
+from expedition.data.loading.prompt import decode_insert, expand_prompt, stored_tokens
 from expedition.data.loading.tokens import MediaTokenIds
 from expedition.data.records import PLACEHOLDER, Insert
 from expedition.data.tokenizer import Tokenizer
@@ -41,12 +44,23 @@ class Writer:
     tokenizer: Tokenizer
     media: MediaRule
 
-    def prompt(self, item: Item, text_before: str | None = None) -> ExpandedDocument:
-        """Media and `text_before` of an item (another text, if given). Raises InputError for a file that is broken."""
+    def prompt(
+        self, item: Item, text_before: str | None = None, decoded: Sequence[Media] | None = None
+    ) -> ExpandedDocument:
+        """Media and `text_before` of an item (another text, if given). `decoded` are its media, if they are known.
+
+        Raises InputError for a file that is broken.
+        """
         text = item.text_before if text_before is None else text_before
-        inserts = self.inserts(item.media)
-        lead = PLACEHOLDER * len(inserts)
-        return expand_prompt((lead + (spaced(text) if lead else text), inserts), self.tokenizer, self.media)
+        media = (
+            [decode_insert(stored_insert(file.path, file.kind, self.media), self.media) for file in item.media]
+            if decoded is None
+            else decoded
+        )
+        marks = [mark for file in item.media for mark in _marks(file)]
+        lead = PLACEHOLDER * len(marks)
+        stored = stored_tokens(lead + (spaced(text) if lead else text), marks, self.tokenizer)
+        return expand_document(stored, media, MediaTokenIds.from_special(self.tokenizer.special), self.media)
 
     def from_tokens(self, tokens: Sequence[int]) -> ExpandedDocument:
         """A prompt of token ids that stand for themselves."""
@@ -85,6 +99,12 @@ class Writer:
         if len(whole) > len(alone) and np.array_equal(whole[: len(alone)], alone):
             return whole[len(alone) :].astype(np.int64)
         return self.tokenizer.encode(choice).astype(np.int64)
+
+
+def _marks(file: MediaFile) -> list[Insert]:
+    """What stands for a medium in a text: its special token, if it has one, and an insert without its data."""
+    special = [Insert("special", file.special)] if file.special is not None else []
+    return [*special, Insert(file.kind)]
 
 
 def spaced(text: str) -> str:

@@ -20,7 +20,7 @@ class MixShare(Section):
     """What the line stands for in the design document."""
     tokens: float = Field(gt=0)
     """Tokens planned over the programme."""
-    weight: float | None = Field(None, ge=0)
+    weight: float | None = Field(default=None, ge=0)
     """Share of a batch's tokens; None: in proportion to `tokens`. Set where a stage of training samples otherwise."""
 
 
@@ -33,7 +33,7 @@ class DataMix(Section):
     """Tokens in all; must equal the sum of the shares."""
     shares: tuple[MixShare, ...]
     """The lines of the table."""
-    driving_share_of_video: float = Field(0.2, ge=0, le=1)
+    driving_share_of_video: float = Field(default=0.2, ge=0, le=1)
     """Part of the video-text tokens that is driving data."""
 
     @model_validator(mode="after")
@@ -68,7 +68,7 @@ class SourcePolicy(Section):
     """Its licence or consent is disputed: needs a minimal-use or anonymise policy in the ledger."""
     pii: Literal["drop", "redact", "keep"] = "redact"
     """What happens to personal data that is found."""
-    toxicity_threshold: float = Field(0.5, ge=0, le=1)
+    toxicity_threshold: float = Field(default=0.5, ge=0, le=1)
     """Documents with a higher score are dropped."""
 
 
@@ -77,28 +77,28 @@ class TokenizerPlan(Section):
 
     base: str = "qwen"
     """Base vocabulary."""
-    base_size: int = Field(151_643, ge=256)
+    base_size: int = Field(default=151_643, ge=256)
     """Entries of the base vocabulary."""
-    added_from: int = Field(151_669, ge=256)
+    added_from: int = Field(default=151_669, ge=256)
     """First id of our own special tokens; Qwen's 26 added tokens lie before it."""
-    padded_size: int = Field(152_064, ge=256)
+    padded_size: int = Field(default=152_064, ge=256)
     """Rows of the embedding table."""
-    action_bins: int = Field(256, ge=2)
+    action_bins: int = Field(default=256, ge=2)
     """Discrete action tokens."""
-    compact_entries: int | None = Field(None, ge=256)
+    compact_entries: int | None = Field(default=None, ge=256)
     """None: the whole vocabulary. A number: at most that many entries, those the data uses, the rest as bytes."""
 
 
 class DedupPlan(Section):
     """Fuzzy deduplication."""
 
-    shingle: int = Field(5, ge=1)
+    shingle: int = Field(default=5, ge=1)
     """Words (characters where a script has no spaces) of one shingle."""
-    permutations: int = Field(112, ge=16)
+    permutations: int = Field(default=112, ge=16)
     """Length of a MinHash signature."""
-    bands: int = Field(14, ge=1)
+    bands: int = Field(default=14, ge=1)
     """Bands of the LSH table; must divide `permutations`."""
-    threshold: float = Field(0.7, gt=0, le=1)
+    threshold: float = Field(default=0.7, gt=0, le=1)
     """Verified Jaccard similarity from which two documents are one."""
 
     @model_validator(mode="after")
@@ -149,11 +149,11 @@ class DataPlan(Section):
     """Vocabulary and special tokens."""
     dedup: DedupPlan = DedupPlan()
     """Fuzzy deduplication."""
-    shard_bytes: int = Field(256 << 20, ge=1 << 16)
+    shard_bytes: int = Field(default=256 << 20, ge=1 << 16)
     """Target size of a shard, bytes."""
-    batch_documents: int = Field(256, ge=1)
+    batch_documents: int = Field(default=256, ge=1)
     """Documents of one record batch."""
-    heldout_fraction: float = Field(0.02, ge=0, lt=0.5)
+    heldout_fraction: float = Field(default=0.02, ge=0, lt=0.5)
     """Part of the documents kept out of training for perplexity, chosen by a hash of the id."""
     seed: int = 7
     """Seed of every choice in a build."""

@@ -19,33 +19,33 @@ class MediaRule(Section):
     model gets the same number of tokens from its own processor.
     """
 
-    patch: int = Field(8, ge=2, le=64)
+    patch: int = Field(default=8, ge=2, le=64)
     """Side of a vision patch, pixels."""
-    merge: int = Field(2, ge=1, le=4)
+    merge: int = Field(default=2, ge=1, le=4)
     """Patches a side that are merged into one token."""
-    temporal_patch: int = Field(2, ge=1, le=4)
+    temporal_patch: int = Field(default=2, ge=1, le=4)
     """Frames that make one patch; a picture is repeated to fill it."""
-    image_min_pixels: int = Field(16 * 16, ge=64)
+    image_min_pixels: int = Field(default=16 * 16, ge=64)
     """Smaller pictures are enlarged to this area, pixels."""
-    image_max_pixels: int = Field(64 * 64, ge=64)
+    image_max_pixels: int = Field(default=64 * 64, ge=64)
     """Larger pictures are reduced to this area, pixels."""
-    video_max_pixels: int = Field(64 * 64, ge=64)
+    video_max_pixels: int = Field(default=64 * 64, ge=64)
     """Larger frames are reduced to this area, pixels."""
-    video_max_frames: int = Field(4, ge=1)
+    video_max_frames: int = Field(default=4, ge=1)
     """Frames kept of a clip, spread evenly over it."""
-    video_fps: float = Field(4.0, gt=0)
+    video_fps: float = Field(default=4.0, gt=0)
     """Frames a second that are sampled where the clip is short enough."""
-    position_id_per_seconds: int = Field(13, ge=1)
+    position_id_per_seconds: int = Field(default=13, ge=1)
     """Temporal MRoPE positions a second of video or audio."""
-    mel_bins: int = Field(128, ge=8)
+    mel_bins: int = Field(default=128, ge=8)
     """Mel bands of the audio front end."""
-    sample_rate: int = Field(16_000, ge=8_000)
+    sample_rate: int = Field(default=16_000, ge=8_000)
     """Audio samples a second."""
-    n_fft: int = Field(400, ge=64)
+    n_fft: int = Field(default=400, ge=64)
     """Samples of one spectral window."""
-    hop: int = Field(160, ge=16)
+    hop: int = Field(default=160, ge=16)
     """Samples between two mel frames."""
-    audio_max_s: float = Field(30.0, gt=0)
+    audio_max_s: float = Field(default=30.0, gt=0)
     """Longer sounds are cut, seconds."""
 
     @property

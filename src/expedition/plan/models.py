@@ -53,7 +53,7 @@ class Programme(Section):
     """What is measured on checkpoints."""
     release: ReleasePlan = ReleasePlan()
     """What is handed over."""
-    workers: int = Field(2, ge=1)
+    workers: int = Field(default=2, ge=1)
     """Processes of the data engine on one machine."""
 
     @model_validator(mode="after")

@@ -37,9 +37,9 @@ class Task(Section):
     """Tasks that must end before it starts."""
     ongoing: bool = False
     """Runs alongside without holding the finish: kept out of the critical path."""
-    optimistic_weeks: float | None = Field(None, gt=0)
+    optimistic_weeks: float | None = Field(default=None, gt=0)
     """Shortest believable duration, for the Monte-Carlo finish; None: 0.9 × weeks."""
-    pessimistic_weeks: float | None = Field(None, gt=0)
+    pessimistic_weeks: float | None = Field(default=None, gt=0)
     """Longest believable duration; None: 1.4 × weeks."""
 
 
@@ -67,7 +67,7 @@ class SchedulePlan(Section):
 
     start: date
     """First day of W0."""
-    weeks: int = Field(26, ge=1)
+    weeks: int = Field(default=26, ge=1)
     """Length of the programme."""
     workstreams: tuple[Workstream, ...]
     """The lines of the chart."""
@@ -77,7 +77,7 @@ class SchedulePlan(Section):
     """The gates in time."""
     merge_week: float = 10
     """Where data and infrastructure must be ready: the merge point."""
-    data_lead_weeks: float = Field(4, ge=0)
+    data_lead_weeks: float = Field(default=4, ge=0)
     """Least time between data readiness and the main run."""
     reviewers: tuple[str, ...] = ()
     """Who must sign the design document and the launch manual."""

@@ -56,7 +56,7 @@ def parse_yaml(text: str, file: str) -> tuple[dict[str, Any], Lines]:
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ProgrammeError(f"not valid YAML: {error}", where=f"{file}:1") from error
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()
     if not isinstance(tree, dict):
         raise ProgrammeError("a programme file is a mapping of sections", where=f"{file}:1")
     return tree, Lines(lines, {path: file for path in lines})
@@ -76,7 +76,7 @@ def _build(
     if isinstance(node, yaml.MappingNode):
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = loader.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 key = str(key)
             if key in result:
@@ -86,4 +86,4 @@ def _build(
         return result
     if isinstance(node, yaml.SequenceNode):
         return [_build(loader, item, (*path, number), lines, limits) for number, item in enumerate(node.value)]
-    return loader.construct_object(node)  # type: ignore[no-untyped-call]
+    return loader.construct_object(node)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from expedition.data.compliance import Statement, append, read
+from expedition.data.compliance.ledger import POLICIES, Policy
 from expedition.data.sources import SourceFolder, read_declarations, survey
 from expedition.errors import InputError
 from expedition.voyage.steps import SCOPE
@@ -68,7 +69,7 @@ def approve_for_rehearsal(ws: Workspace, folders: Sequence[Path]) -> dict[str, A
 
 def _statement(source: str, told: dict[str, Any], expires: str) -> Statement:
     refuse = told.get("approval") == "refuse"
-    policy = str(told.get("policy", "full")) if not refuse else "full"
+    policy: Policy = next((known for known in POLICIES if known == told.get("policy") and not refuse), "full")
     return Statement(
         decision="refuse" if refuse else "approve",
         source=source,

@@ -34,4 +34,5 @@ def planned_cost(ws: Workspace, programme: Programme) -> dict[str, Any]:
     )
     rate = fit(real.models[run.model], Hardware.of(programme.cluster), demand).tokens_per_s
     priced = programme.model_copy(update={"runs": {**programme.runs, "1b": run}})
-    return write_cost(ws, priced, rehearsal_tokens_per_s=rate)
+    report: dict[str, Any] = write_cost(ws, priced, rehearsal_tokens_per_s=rate)
+    return report

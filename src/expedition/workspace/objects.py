@@ -10,6 +10,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -112,28 +113,23 @@ def _connect(bucket: str, query: dict[str, str]) -> Any:
     return S3Store(bucket, config=options, client_options=client)  # type: ignore[arg-type]
 
 
-class _object_errors:
+@contextmanager
+def _object_errors(store: ObjectStore, key: str) -> Iterator[None]:
     """Turn the client's exceptions into ours."""
-
-    def __init__(self, store: ObjectStore, key: str) -> None:
-        self.store = store
-        self.key = key
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
-        if error is None or isinstance(error, StorageError | NotFound):
-            return False
+    try:
+        yield
+    except (StorageError, NotFound):
+        raise
+    except Exception as error:
         name = type(error).__name__
         if name in ("NotFoundError", "FileNotFoundError"):
-            raise NotFound(f"no such artefact: {self.key}", where=self.store.describe()) from error
+            raise NotFound(f"no such artefact: {key}", where=store.describe()) from error
         if name in ("AlreadyExistsError", "FileExistsError", "PreconditionError"):
-            raise AlreadyExists(f"already there: {self.key}", where=self.store.describe()) from error
+            raise AlreadyExists(f"already there: {key}", where=store.describe()) from error
         if (type(error).__module__ or "").startswith(("obstore", "_obstore")) or isinstance(error, OSError):
             raise StorageError(
-                f"the object store refused {self.key}: {str(error).splitlines()[0][:300]}",
-                where=self.store.describe(),
+                f"the object store refused {key}: {str(error).splitlines()[0][:300]}",
+                where=store.describe(),
                 fix="check endpoint, bucket and credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)",
             ) from error
-        return False
+        raise

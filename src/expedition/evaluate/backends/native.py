@@ -84,7 +84,8 @@ class Native:
         kept_T = (labels_T != IGNORED).nonzero().squeeze(1)
         losses_T = torch.zeros(labels_T.numel(), device=device)
         hidden_TH = hidden_BSH.flatten(0, 1)
-        for places in kept_T.split(HEAD_TOKENS):
+        for start in range(0, kept_T.numel(), HEAD_TOKENS):
+            places = kept_T[start : start + HEAD_TOKENS]
             logits = self.model.head(hidden_TH[places]).float()
             losses_T[places] = F.cross_entropy(logits, labels_T[places], reduction="none")
         return losses_T.view(batch.labels_BS.shape).cpu().numpy()
@@ -171,8 +172,8 @@ class _Prefix:
         real_RC = step_C < (length_R - 1)[:, None]
         hidden_TH, labels_T = hidden_RCH[real_RC], labels_RC[real_RC]
         found = [
-            -F.cross_entropy(self.model.head(hidden).float(), labels, reduction="none").double()
-            for hidden, labels in zip(hidden_TH.split(HEAD_TOKENS), labels_T.split(HEAD_TOKENS), strict=True)
+            -F.cross_entropy(self.model.head(hidden_TH[part]).float(), labels_T[part], reduction="none").double()
+            for part in (slice(at, at + HEAD_TOKENS) for at in range(0, labels_T.numel(), HEAD_TOKENS))
         ]
         row_T = torch.arange(rows, device=self.device)[:, None].expand_as(real_RC)[real_RC]
         return torch.zeros(rows, dtype=torch.double, device=self.device).index_add(0, row_T, torch.cat(found))

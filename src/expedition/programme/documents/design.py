@@ -23,7 +23,7 @@ def write_design(ws: Workspace, programme: Programme) -> dict[str, Any]:
     text += f"Printed from the programme file (preset `{programme.preset}`); changes are made there.\n\n"
     text += "\n".join(sections.values()) + "\n" + _rules(programme)
     ws.write_text(layout.report_page("design"), text)
-    twin = {
+    twin: dict[str, Any] = {
         "sections": {name: bool(body.strip()) for name, body in sections.items()},
         "mix_tokens_total": sum(share.tokens for share in programme.data.mix.shares),
         "conditions": [],

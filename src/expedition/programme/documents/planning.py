@@ -19,7 +19,7 @@ def write_schedule(ws: Workspace, programme: Programme, slips: dict[str, float] 
     plan = programme.schedule
     found = times(plan, slips)
     finish = spread(plan)
-    twin = {
+    twin: dict[str, Any] = {
         "tasks": [asdict(item) for item in found.values()],
         "critical_path": critical_path(plan, slips),
         "finish_weeks": max(item.early_finish for item in found.values()),
