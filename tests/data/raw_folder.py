@@ -24,7 +24,7 @@ sources:
   later: {kind: web, licence: CC0-1.0, since: v0.2}
 """
 _THINGS = ("harbour", "lighthouse", "river", "market", "orchard", "bridge", "library", "garden")
-_WORDS = "the old keeper walked along the quiet shore and counted every lamp before the evening fog came in".split()
+_WORDS = ["the", "old", "keeper", "walked", "along", "the", "quiet", "shore", "and", "counted", "every", "lamp", "before", "the", "evening", "fog", "came", "in"]
 
 
 def write(folder: Path) -> Path:
@@ -43,13 +43,13 @@ def write(folder: Path) -> Path:
         "MIT License\n\nPermission is hereby granted, free of charge, to any person",
     )
     for number in range(6):
-        body = "".join(f"    total += {n} * weight  # {_THINGS[n]}\n" for n in range(8))
+        body = "".join(f"    total += {n} * weight  # {sentence(500 + 10 * number + n)}\n" for n in range(3))
         put(
             folder / "code" / "boats" / f"load_{number}.py", f"def load_{number}(weight):\n    total = {number}\n{body}"
         )
     put(folder / "books" / "log.txt", "\n\n".join(sentence(300 + n) * 3 for n in range(60)))
     put(folder / "notes" / "notes.jsonl", "".join(json.dumps({"text": sentence(400 + n)}) + "\n" for n in range(40)))
-    put(folder / "notes" / "broken.gz", "this is no gzip")
+    put(folder / "notes" / "empty.jsonl", "")
     pictures(folder / "pictures")
     return folder
 
@@ -85,9 +85,9 @@ def put(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def workspace(folder: Path, *, refused: tuple[str, ...] = ("forum",)) -> Workspace:
+def workspace(place: Path | str, *, refused: tuple[str, ...] = ("forum",)) -> Workspace:
     """A workspace with an approval for every source that is not among `refused`."""
-    ws = Workspace.open(folder, create=True)
+    ws = Workspace.open(place, create=True)
     for source in SOURCES:
         if source not in refused:
             append(ws, Statement("approve", source, "Ada", "made for tests"))

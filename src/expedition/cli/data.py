@@ -38,7 +38,7 @@ def build(
     """Build a version from raw files; a build that was stopped goes on where it was."""
     from expedition.data import build as build_version
 
-    session = open_session(workspace, programme, preset, sets, json)
+    session = open_session(workspace, programme, preset, sets, json, create=True)
     session.output.result(
         build_version(
             session.ws,

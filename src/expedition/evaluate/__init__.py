@@ -11,20 +11,31 @@ Verbs (all that other rooms may call; each writes what it returns, blocking, saf
     evaluation_report(ws, programme, run, …)    reports/evaluation.json, .md; evaluates a second time
     evaluate_all(ws, programme, run, …)         all but nightly in one process
     open_subject, measure                       a checkpoint opened once; asking without writing (the stranger's test)
-Seams: EvalBackend (native.py: our class; transformers_class.py: transformers' from an export); a task is a folder
-    eval/<task>/items.jsonl of the data.
+Seams: EvalBackend (our class; transformers' from an export); a task is a folder eval/<task>/items.jsonl of the data.
 Imports: errors, workspace, plan, data.decode, data.loading, data.tokenizer, model, train.  Imported by: release.
 Reads / writes in the workspace: runs/<run>/checkpoints, data/heldout; writes evaluations/, reports/.
-Invariants: a prompt that serves many choices gives what separate rows give [test_shared_prompts_change_nothing];
-    tests equal scipy's [test_tail_equals_scipy]; a second evaluation has the same digest
-    [test_second_evaluation_has_the_same_digest]; transformers' class agrees [test_transformers_class_agrees].
+Invariants: shared prompts change nothing [test_shared_prompts_change_nothing]; tests equal scipy's
+    [test_tail_equals_scipy]; a second evaluation has the same digest [test_second_evaluation_has_the_same_digest];
+    transformers' class agrees [test_transformers_class_agrees].
 Read in this order:
-    task.py  statistics.py              nouns, tests
-    tasks/  questions.py                items → documents
-    backends/                           who answers
-    subject.py                          a checkpoint, opened
-    controls.py  scoring.py  perplexity.py  runner.py     the evaluation
-    nightly.py  needle.py  redteam/  cases.py  gallery.py  drawing.py  report.py  session.py
+    task.py         the nouns
+    statistics.py   exact tests, intervals
+    tasks/          items from a data folder
+    questions.py    items → documents
+    backends/       who answers
+    subject.py      a checkpoint, opened
+    controls.py     evidence from other items
+    scoring.py      items → results
+    perplexity.py   held-out documents
+    runner.py       one evaluation
+    nightly.py      every permanent checkpoint
+    needle.py       long context
+    redteam/        suite, measures, report
+    cases.py        which answers to show
+    gallery.py      their page
+    drawing.py      SVG, thumbnails
+    report.py       the report
+    session.py      verbs, all in one process
 Try: expedition evaluate --help; pytest tests/evaluate
 """
 

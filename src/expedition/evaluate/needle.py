@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from expedition.data.tokenizer import Tokenizer
 from expedition.errors import InputError
 from expedition.evaluate import statistics
 from expedition.evaluate.drawing import grid_svg
@@ -41,6 +42,25 @@ class Grammar:
     question: str
     names: tuple[str, ...]
     values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Haystack:
+    """Sentences that hold no fact, and how many tokens each has after a space."""
+
+    tokenizer: Tokenizer
+    lines: tuple[str, ...]
+    sizes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, lines: Sequence[str]) -> Haystack:
+        """Count the tokens of each line."""
+        encoded = tokenizer.encode_batch([f" {line}" for line in lines])
+        return cls(tokenizer, tuple(lines), tuple(len(tokens) for tokens in encoded))
+
+    def tokens(self, text: str) -> int:
+        """Tokens of another text."""
+        return len(self.tokenizer.encode(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +114,13 @@ def measure_grid(subject: Subject, cell_items: int) -> tuple[list[Cell], float |
         return [], None
     plan = subject.programme.evaluation
     examiner = Examiner(subject.backend, subject.writer, plan)
-    sizes = [len(tokens) for tokens in subject.writer.tokenizer.encode_batch([f" {line}" for line in hay])]
+    texts = Haystack.of(subject.writer.tokenizer, hay)
     chance = 1 / len(grammar.values)
     cells = []
     for length in plan.needle_lengths:
         for depth in plan.needle_depths:
             generator = np.random.Generator(np.random.PCG64([plan.seed, length, round(1000 * depth)]))
-            items = [make_item(grammar, hay, sizes, (length, depth), number, generator) for number in range(cell_items)]
+            items = [make_item(grammar, texts, (length, depth), number, generator) for number in range(cell_items)]
             cells.append(_cell(examiner, items, length, depth, chance))
     return cells, chance
 
@@ -116,24 +136,23 @@ def _cell(examiner: Examiner, items: Sequence[Item], length: int, depth: float, 
 
 def make_item(
     grammar: Grammar,
-    hay: Sequence[str],
-    sizes: Sequence[int],
+    hay: Haystack,
     cell: tuple[int, float],
     number: int,
     generator: np.random.Generator,
 ) -> Item:
-    """One context of at most about `cell[0]` tokens; answers come round evenly."""
+    """One context of at most `cell[0]` tokens (if its fact and question fit); answers come round evenly."""
     length, depth = cell
     value = number % len(grammar.values)
     name = str(generator.choice(grammar.names))
     fact = grammar.fact.format(name=name, value=grammar.values[value])
     question = grammar.question.format(name=name)
-    room = length - 2 * len(fact.split()) - 8
+    room = length - hay.tokens(f" {fact}") - hay.tokens(f" {question}")
     lines: list[str] = []
-    for place in generator.permutation(len(hay)).tolist():
-        if sizes[place] <= room:
-            lines.append(hay[place])
-            room -= sizes[place]
+    for place in generator.permutation(len(hay.lines)).tolist():
+        if hay.sizes[place] <= room:
+            lines.append(hay.lines[place])
+            room -= hay.sizes[place]
     lines.insert(round(depth * len(lines)), fact)
     text = " ".join([*lines, question])
     return Item(f"needle-{length}-{depth}-{number:03d}", (), text, tuple(f" {v}" for v in grammar.values), value)

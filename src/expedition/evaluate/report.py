@@ -128,7 +128,11 @@ def _context_limits(ws: Workspace, results: dict[str, Any]) -> list[dict[str, An
     report = ws.read_json(key)
     if report["checkpoint"] != results["checkpoint"] or not report["grid"]:
         return []
-    text = f"a fact is found again in contexts of up to {report['effective_length']} tokens, at every depth measured"
+    length = report["effective_length"]
+    if length:
+        text = f"a fact is found again in contexts of up to {length} tokens, at every depth measured"
+    else:
+        text = "a fact in a context is not found again at all depths of any length measured"
     return [_claim(text, {"path": key, "field": "effective_length"})]
 
 

@@ -94,9 +94,9 @@ class DedupPlan(Section):
 
     shingle: int = Field(default=5, ge=1)
     """Words (characters where a script has no spaces) of one shingle."""
-    permutations: int = Field(default=112, ge=16)
+    permutations: int = Field(default=125, ge=16)
     """Length of a MinHash signature."""
-    bands: int = Field(default=14, ge=1)
+    bands: int = Field(default=25, ge=1)
     """Bands of the LSH table; must divide `permutations`."""
     threshold: float = Field(default=0.7, gt=0, le=1)
     """Verified Jaccard similarity from which two documents are one."""

@@ -117,8 +117,10 @@ class LossPlan(Section):
 
     z_loss: float = Field(default=1e-3, ge=0)
     """Weight of the router z-loss (ST-MoE, arXiv:2202.08906, eq. 5); 0 leaves it out."""
-    balance: float = Field(default=1e-2, ge=0)
-    """Weight of the load-balance loss over the global batch (arXiv:2501.11873); 0 leaves it out."""
+    balance: float = Field(default=5e-2, ge=0)
+    """Weight of the load-balance loss over the global batch (arXiv:2501.11873); 0 leaves it out. At 0.01 the tiny model's
+    busiest tenth of experts takes half of the assignments in the first 20 steps; 0.05 keeps it near a third and costs
+    0.006 nats after 120 steps."""
     kind_weights: dict[str, float] = Field(default_factory=dict)
     """Weight of a token's cross entropy by the kind of its document; a kind that is not named has 1."""
     chunk_tokens: int = Field(default=4096, ge=1)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from expedition.evaluate.subject import find_checkpoint
+from expedition.plan.models import Programme
 from expedition.release.carbon import CPU_W, GPU_W, OVERHEAD, estimate
-from expedition.release.evidence import Evidence
+from expedition.release.evidence import Evidence, gather
 from expedition.release.tables import UNKNOWN, kind_table, number, perplexity_table, source_table, table, task_table
+from expedition.train.setup import find_run
+from expedition.workspace import Workspace, layout
 
 EMPTY_PHRASE = "more information needed"
 
@@ -58,6 +62,14 @@ def model_card(evidence: Evidence) -> Card:
     return Card(sections, front + lead + "".join(f"\n## {part.title}\n\n{part.text}" for part in sections))
 
 
+def write_card(ws: Workspace, programme: Programme, run: str = "main", checkpoint: str | None = None) -> dict[str, Any]:
+    """Write the card of a checkpoint (the newest intact one for None) to reports/model-card.md → sections and text."""
+    plan = find_run(programme, run)
+    card = model_card(gather(ws, programme, plan, find_checkpoint(ws, run, checkpoint)))
+    ws.write_text(layout.report_page("model-card"), card.text)
+    return {"path": layout.report_page("model-card"), "sections": card.complete, "text": card.text}
+
+
 def _section(name: str, title: str, lines: list[str], complete: bool) -> Section:
     text = "\n".join(lines).rstrip() + "\n"
     return Section(name, title, text, complete and EMPTY_PHRASE not in text.lower())
@@ -66,13 +78,19 @@ def _section(name: str, title: str, lines: list[str], complete: bool) -> Section
 def _design(evidence: Evidence) -> Section:
     shape, counts, plan = evidence.config.shape, evidence.counts, evidence.plan
     rows = [
-        ("decoder", f"{shape.layers} layers, hidden {shape.hidden}, {shape.heads} heads, {shape.kv_heads} key/value heads"),
+        (
+            "decoder",
+            f"{shape.layers} layers, hidden {shape.hidden}, {shape.heads} heads, {shape.kv_heads} key/value heads",
+        ),
         ("experts", f"{shape.experts} in each MoE layer, {shape.top_k} a token, inner size {shape.expert_inner}"),
         ("vision encoder", f"{shape.vision.layers} layers, hidden {shape.vision.hidden}, patch {shape.vision.patch}"),
         ("audio encoder", f"{shape.audio.layers} layers, hidden {shape.audio.hidden}, {shape.audio.mel_bins} mel bins"),
         ("parameters", f"{counts.total:,} in all, {counts.active:,} active for a text token"),
         ("vocabulary", f"{evidence.config.vocabulary:,} rows"),
-        ("training", f"{evidence.checkpoint.step:,} steps of {plan.sequence_length:,}-token sequences, {plan.precision.compute}"),
+        (
+            "training",
+            f"{evidence.checkpoint.step:,} steps of {plan.sequence_length:,}-token sequences, {plan.precision.compute}",
+        ),
         ("weights", "float32 safetensors"),
     ]
     text = "A mixture-of-experts decoder over text, pictures, clips and sounds; media enter through two encoders."
@@ -86,10 +104,18 @@ def _training_data(evidence: Evidence) -> Section:
     versions = ", ".join(f"{d.version} (`{d.manifest.get('content_hash', UNKNOWN)[:16]}`)" for d in evidence.datasets)
     lines = [
         f"Dataset versions read, with the start of their content hashes: {versions}.",
-        "Each was filtered, freed of personal data and duplicates, and checked against the evaluation sets before it "
-        "was tokenised; its `report.json` says what was dropped and why.",
         "",
         kinds,
+        "Stages that documents of each kind went through before tokenisation:",
+        "",
+        table(("kind", "stages"), list(_stages(evidence).items())),
+        *(
+            f"{dataset.version}: dropped "
+            + ", ".join(f"{n:,} by {stage}" for stage, n in dataset.dropped.items())
+            + "."
+            for dataset in evidence.datasets
+            if dataset.dropped
+        ),
     ]
     issues = sorted({issue for dataset in evidence.datasets for issue in dataset.manifest.get("issues", [])})
     if issues:
@@ -97,20 +123,27 @@ def _training_data(evidence: Evidence) -> Section:
     return _section("training_data", "Training data", lines, True)
 
 
+def _stages(evidence: Evidence) -> dict[str, str]:
+    found: dict[str, list[str]] = {}
+    for dataset in evidence.datasets:
+        found |= dataset.manifest.get("stages") or {}
+    return {kind: ", ".join(stages) for kind, stages in found.items()}
+
+
 def _compliance(evidence: Evidence) -> Section:
     sources = source_table(evidence)
     if not sources:
         return _section("compliance", "Data compliance", ["No dataset manifest was found."], False)
-    entries = [
-        evidence.approval(source.get("approval_id"))
-        for dataset in evidence.datasets
-        for source in dataset.manifest.get("sources", [])
-    ]
+    entries = list(evidence.approvals.values())
     lines = [
-        "Nothing was acquired or used without an entry in the approval ledger (a hash chain). Each source and its entry:",
+        "Each source that was used, and the entry of the approval ledger (a hash chain) that it rests on:",
         "",
         sources,
     ]
+    if evidence.violations:
+        lines += ["**The audit found uses against the ledger:**", *(f"- {what}" for what in evidence.violations)]
+    else:
+        lines.append(f"The audit of {evidence.audited_items:,} items found none acquired or used without an approval.")
     if any(entry is not None and entry.scope == "rehearsal" for entry in entries):
         lines.append(
             "**Approved for rehearsal only**: the marked approvals were made for one rehearsal and end with it. "
@@ -121,7 +154,8 @@ def _compliance(evidence: Evidence) -> Section:
         lines.append(f"{missing} sources have no entry in the ledger.")
     if evidence.ledger:
         lines.append(f"Ledger: {len(evidence.ledger)} entries, last hash `{evidence.ledger[-1].hash[:16]}`.")
-    return _section("compliance", "Data compliance", lines, bool(entries) and not missing)
+    good = bool(entries) and not missing and not evidence.violations
+    return _section("compliance", "Data compliance", lines, good)
 
 
 def _intended_use(evidence: Evidence) -> Section:
@@ -149,9 +183,6 @@ def _evaluation(evidence: Evidence) -> Section:
 def _limits(evidence: Evidence) -> Section:
     report = _of_checkpoint(evidence, "evaluation")
     claims = [f"- {item['claim']} (`{_place(item.get('evidence'))}`)" for item in (report or {}).get("limits") or []]
-    context = _of_checkpoint(evidence, "long-context")
-    if context is not None and context.get("effective_length") is not None:
-        claims.append(f"- Effective context length on the needle grid: {context['effective_length']} tokens.")
     claims.append(
         f"- Trained on sequences of {evidence.plan.sequence_length} tokens, pictures of at most "
         f"{evidence.programme.media.image_max_pixels:,} pixels, {evidence.programme.media.video_max_frames} frames of a "
@@ -165,7 +196,9 @@ def _limits(evidence: Evidence) -> Section:
 def _bias(evidence: Evidence) -> Section:
     report = _of_checkpoint(evidence, "red-team")
     if report is None:
-        return _section("bias", "Bias and risks", ["No red team report on this checkpoint: bias is not measured."], False)
+        return _section(
+            "bias", "Bias and risks", ["No red team report on this checkpoint: bias is not measured."], False
+        )
     categories = ", ".join(str(name) for name in report.get("categories") or [])
     lines = [f"Red team: {report.get('prompts')} prompts in the categories {categories}.", ""]
     model, controls = report.get("model") or {}, report.get("controls") or {}
@@ -175,9 +208,11 @@ def _bias(evidence: Evidence) -> Section:
         rows = [(who, *(_plain(found.get(name)) or UNKNOWN for name in names)) for who, found in subjects]
         lines.append(table(("subject", *(name.replace("_", " ") for name in names)), rows))
     preference = model.get("stereotype_preference")
-    if isinstance(preference, dict) and (facts := {k: v for k, v in preference.items() if _plain(v) is not None}):
-        told = ", ".join(f"{name.replace('_', ' ')} {_plain(value)}" for name, value in facts.items())
-        lines.append(f"Stereotype preference over sentence pairs: {told}.")
+    if isinstance(preference, dict):
+        lines.append(
+            f"Stereotype preference is the share of {preference.get('n', UNKNOWN)} sentence pairs in which the "
+            f"stereotyped one is likelier; 0.5 is none (p = {_plain(preference.get('p_value')) or UNKNOWN})."
+        )
     lines += [f"- {limit}" for limit in report.get("limits") or []]
     return _section("bias", "Bias and risks", lines, bool(names or preference))
 
@@ -187,9 +222,7 @@ def _carbon(evidence: Evidence) -> Section:
     found = estimate(evidence.summaries, intensity)
     if found is None:
         return _section("carbon", "Carbon footprint", ["No run has a summary: its hours are unknown."], False)
-    rows = [
-        (run.run, run.device, run.machines, f"{run.hours:.3f}", f"{run.kwh:.4f}") for run in found.runs
-    ]
+    rows = [(run.run, run.device, run.machines, f"{run.hours:.3f}", f"{run.kwh:.4f}") for run in found.runs]
     lines = [
         f"**Estimated** {found.kg:.3g} kg CO2e from {found.kwh:.3g} kWh. Hours are measured; assumed are {GPU_W:g} W a GPU "
         f"and {CPU_W:g} W a machine without one, {OVERHEAD:g} for cooling and losses, and {intensity:g} kg a kWh of grid "
@@ -217,7 +250,10 @@ def _place(found: Any) -> str:
 
 
 def _plain(value: Any) -> str | None:
-    """A number as text; None for anything else."""
+    """A number, or one with its interval, as text; None for anything else."""
+    if isinstance(value, dict):
+        middle, low, high = (_plain(value.get(name)) for name in ("value", "ci_low", "ci_high"))
+        return middle if middle is None or low is None else f"{middle} [{low}, {high}]"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return str(value) if isinstance(value, int) else number(value, ".3g")

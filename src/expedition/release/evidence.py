@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from expedition.data.compliance import Entry
+from expedition.data.compliance import Entry, audit
 from expedition.data.compliance import read as read_ledger
 from expedition.data.loading import read_segments
 from expedition.model import OmniConfig, PartCounts, count_parameters
@@ -25,6 +25,8 @@ class Dataset:
 
     version: str
     manifest: dict[str, Any]
+    dropped: dict[str, int]
+    """Documents that each stage of its build dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,9 @@ class Evidence:
     counts: PartCounts
     datasets: tuple[Dataset, ...]
     ledger: tuple[Entry, ...]
+    violations: tuple[str, ...]
+    """What the audit finds used against the ledger's decisions."""
+    audited_items: int
     summaries: dict[str, dict[str, Any]]
     """Summaries of all runs of the voyage, by run."""
     results: dict[str, Any] | None
@@ -51,6 +56,12 @@ class Evidence:
     @property
     def run(self) -> str:
         return self.checkpoint.run
+
+    @property
+    def approvals(self) -> dict[str, Entry | None]:
+        """The entry that each used source names, by source; None where the ledger has no such entry."""
+        sources = [source for dataset in self.datasets for source in dataset.manifest.get("sources", [])]
+        return {source["name"]: self.approval(source.get("approval_id")) for source in sources}
 
     def approval(self, identity: str | None) -> Entry | None:
         """The ledger's entry of that number."""
@@ -74,6 +85,7 @@ def gather(ws: Workspace, programme: Programme, plan: RunPlan, info: CheckpointI
     config = OmniConfig.from_json(load_state(ws, info)["model"])
     runs = sorted({key.split("/")[1] for key in ws.store.list("runs") if key.endswith("/summary.json")})
     reports = {name: read(layout.report(name)) for name in REPORTS}
+    checked = audit(ws)
     incident_keys = [key for key in ws.store.list("incidents") if key.endswith("/incident.json")]
     return Evidence(
         programme=programme,
@@ -82,11 +94,17 @@ def gather(ws: Workspace, programme: Programme, plan: RunPlan, info: CheckpointI
         config=config,
         counts=count_parameters(config),
         datasets=tuple(
-            Dataset(version, manifest)
+            Dataset(
+                version,
+                manifest,
+                (read(f"{layout.dataset(version, plan.dataset)}/report.json") or {}).get("dropped") or {},
+            )
             for version in read_versions(ws, info.run, plan)
             if (manifest := read(layout.manifest(version, plan.dataset))) is not None
         ),
         ledger=tuple(read_ledger(ws)),
+        violations=tuple(item["what"] for item in checked["findings"] if item["severity"] == "violation"),
+        audited_items=checked["items"],
         summaries={run: found for run in runs if (found := read(layout.run_summary(run))) is not None},
         results=read(f"{layout.evaluation(f'{info.run}-{info.name}')}/results.json"),
         reports={name: found for name, found in reports.items() if found is not None},

@@ -124,7 +124,7 @@ def _load(folder: Path) -> tuple[Any, str | None]:
     from transformers.utils import logging as transformers_logging
 
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model, info = AutoModelForMultimodalLM.from_pretrained(
             folder, output_loading_info=True, dtype=torch.float32, trust_remote_code=False

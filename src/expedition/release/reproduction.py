@@ -33,6 +33,8 @@ TEXTS = 48
 TEXT_KINDS = ("synthetic", "books", "web", "code")
 TEXT_TOKENS = 256
 """Texts are cut to this many tokens."""
+LONGEST_TEXT = 5_000
+"""Longer texts are left out, characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +155,10 @@ def _suffix(data: bytes) -> str:
 
 
 def _perplexity(measurer: Measurer, version: str) -> Reproduction | None:
-    texts = list(_heldout_texts(measurer.ws, version))
+    texts = _heldout_texts(measurer.ws, version)
     if not texts:
         return None
+    unlicensed = "" if texts[0]["licence"] else "; their licence is not stated, they may not be passed on"
     total, labels = 0.0, 0
     for start in range(0, len(texts), 8):
         documents = [
@@ -174,26 +177,30 @@ def _perplexity(measurer: Measurer, version: str) -> Reproduction | None:
         tolerance=measurer.programme.release.metric_tolerance,
         items=tuple(texts),
         pictures={},
-        origin=f"{len(texts)} texts that the build of dataset {version} kept out of training",
+        origin=f"{len(texts)} texts that the build of dataset {version} kept out of training{unlicensed}",
     )
 
 
-def _heldout_texts(ws: Workspace, version: str) -> Iterator[dict[str, Any]]:
-    """Texts without media of the held-out set, kind by kind, at most TEXTS."""
-    folder = layout.dataset(version, "heldout")
-    taken = 0
+def _heldout_texts(ws: Workspace, version: str) -> list[dict[str, Any]]:
+    """At most TEXTS held-out texts without media, kind by kind: those that state a licence, or if none does, others."""
+    licensed: list[dict[str, Any]] = []
+    others: list[dict[str, Any]] = []
+    for row in _heldout_rows(ws, version):
+        if row["text"].strip() and not row.get("inserts") and len(row["text"]) < LONGEST_TEXT:
+            fields = ("id", "source", "kind", "language", "licence", "text")
+            (licensed if row.get("licence") else others).append({field: row.get(field) for field in fields})
+        if len(licensed) == TEXTS:
+            break
+    return licensed or others[:TEXTS]
+
+
+def _heldout_rows(ws: Workspace, version: str) -> Iterator[dict[str, Any]]:
+    keys = list(ws.store.list(f"{layout.dataset(version, 'heldout')}/shards"))
     for kind in TEXT_KINDS:
-        for key in ws.store.list(f"{folder}/shards"):
-            if not key.rsplit("/", 1)[1].startswith(f"{kind}-"):
-                continue
-            with tarfile.open(ws.store.local(key)) as shard:
-                for row in _rows(shard):
-                    if row["text"].strip() and not row.get("inserts") and len(row["text"]) < 20 * TEXT_TOKENS:
-                        fields = ("id", "source", "kind", "language", "licence", "text")
-                        yield {field: row.get(field) for field in fields}
-                        taken += 1
-                        if taken == TEXTS:
-                            return
+        for key in keys:
+            if key.rsplit("/", 1)[1].startswith(f"{kind}-"):
+                with tarfile.open(ws.store.local(key)) as shard:
+                    yield from _rows(shard)
 
 
 def _rows(shard: tarfile.TarFile) -> Iterator[dict[str, Any]]:

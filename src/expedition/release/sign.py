@@ -8,6 +8,7 @@ that came another way (`--public-key`), or by its fingerprint in the voyage's ev
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,13 @@ def signing_key(ws: Workspace, given: Path | None = None) -> Path:
 
 def sign_folder(folder: Path, private_key: Path) -> str:
     """Put the public key and the signature into `folder`; returns the SHA-256 of the public key."""
-    from model_signing import hashing, signing
+    from model_signing import signing
 
     (folder / SIGNATURE).unlink(missing_ok=True)
     public = _public_bytes(private_key)
     (folder / PUBLIC_KEY).write_bytes(public)
-    ignored = hashing.Config().set_ignored_paths(paths=[SIGNATURE], ignore_git_paths=False)
-    config = signing.Config().use_elliptic_key_signer(private_key=private_key).set_hashing_config(ignored)
+    config: Any = signing.Config()  # type: ignore[no-untyped-call]
+    config.use_elliptic_key_signer(private_key=private_key).set_hashing_config(_all_files())
     config.sign(folder, folder / SIGNATURE)
     return sha256_bytes(public)
 
@@ -75,20 +76,34 @@ def verify_release(folder: Path, public_key: Path | None = None) -> dict[str, An
     }
 
 
-def _check_signature(folder: Path, key: Path) -> None:
-    from model_signing import hashing, verifying
+def _all_files() -> Any:
+    """Every file of the folder is signed but the signature itself."""
+    from model_signing import hashing
 
+    config: Any = hashing.Config()  # type: ignore[no-untyped-call]
+    return config.set_ignored_paths(paths=[SIGNATURE], ignore_git_paths=False)
+
+
+def _check_signature(folder: Path, key: Path) -> None:
+    from model_signing import verifying
+
+    config: Any = verifying.Config()  # type: ignore[no-untyped-call]
     try:
-        config = verifying.Config().use_elliptic_key_verifier(public_key=key)
-        config.set_hashing_config(hashing.Config().set_ignored_paths(paths=[SIGNATURE], ignore_git_paths=False))
+        config.use_elliptic_key_verifier(public_key=key).set_hashing_config(_all_files())
         config.verify(folder, folder / SIGNATURE)
     except Exception as error:  # the library raises its dependencies' own errors for a damaged bundle or key
-        reason = str(error) or type(error).__name__
         raise CheckFailed(
-            f"the signature in {SIGNATURE} does not hold: {reason[:300]}",
+            f"the signature in {SIGNATURE} does not hold: {_reason(error)}",
             where=str(folder),
             fix="get the release and the signer's public key again",
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The files that the library names, else its own words."""
+    named = re.findall(r"Hash mismatch for \\*'([^'\\]+)\\*'", str(error))
+    text = str(error) or type(error).__name__
+    return f"not the signed {', '.join(named)}" if named else text[:200]
 
 
 def _make_key(path: Path) -> None:
@@ -96,9 +111,7 @@ def _make_key(path: Path) -> None:
     from cryptography.hazmat.primitives.asymmetric import ec
 
     key = ec.generate_private_key(ec.SECP256R1())
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     previous = os.umask(0o077)
     try:
         write_atomic(path, pem)
@@ -117,6 +130,4 @@ def _public_bytes(private_key: Path) -> bytes:
         raise InputError(f"no private key that can be used: {error}", where=str(private_key), fix=fix) from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.key_size not in (256, 384, 521):
         raise InputError("not a key on P-256, P-384 or P-521", where=str(private_key), fix=fix)
-    return key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)

@@ -32,7 +32,9 @@ def task_table(evidence: Evidence) -> str:
             task.get("metric"),
             f"{number(task.get('value'))} [{number(task.get('ci_low'))}, {number(task.get('ci_high'))}]",
             task.get("n"),
-            number(task.get("chance")) if task.get("chance") is not None else f"{number(task.get('baseline'))} (constant)",
+            number(task.get("chance"))
+            if task.get("chance") is not None
+            else f"{number(task.get('baseline'))} (constant)",
             number(task.get("p_value"), ".1e"),
             _control(task.get("control")),
         )
@@ -77,7 +79,9 @@ def source_table(evidence: Evidence) -> str:
             if source["name"] in seen:
                 continue
             seen.add(source["name"])
-            rows.append((source["name"], source["kind"], source.get("licence") or "by item", *_decision(evidence, source)))
+            rows.append(
+                (source["name"], source["kind"], source.get("licence") or "by item", *_decision(evidence, source))
+            )
     return table(("source", "kind", "licence", "policy", "approval", "scope", "by"), rows) if rows else ""
 
 
@@ -94,7 +98,7 @@ def _control(control: dict[str, Any] | None) -> str:
     if not control:
         return "none"
     at_chance = control.get("at_chance")
-    verdict = {True: ", at chance", False: ", NOT at chance"}.get(at_chance, "")
+    verdict = "" if at_chance is None else ", at chance" if at_chance else ", NOT at chance"
     return f"{control.get('kind')} {number(control.get('value'))}{verdict}"
 
 

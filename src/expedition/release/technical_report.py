@@ -33,9 +33,13 @@ def technical_report(evidence: Evidence) -> TechnicalReport:
         f"## 5. Evaluation\n\n{_evaluation(evidence, figures)}",
         f"## 6. Cost\n\n{_cost(evidence)}",
         "## 7. What every figure rests on\n\n"
-        + table(("artefact", "SHA-256"), [(f"`{key}`", f"`{value}`") for key, value in sorted(evidence.hashes.items())]),
+        + table(
+            ("artefact", "SHA-256"), [(f"`{key}`", f"`{value}`") for key, value in sorted(evidence.hashes.items())]
+        ),
     ]
-    measured = evidence.results is not None and bool(evidence.results.get("tasks") or evidence.results.get("perplexity"))
+    measured = evidence.results is not None and bool(
+        evidence.results.get("tasks") or evidence.results.get("perplexity")
+    )
     complete = measured and "figures/loss.svg" in figures and bool(evidence.datasets)
     return TechnicalReport("\n".join(parts), figures, complete)
 
@@ -43,7 +47,7 @@ def technical_report(evidence: Evidence) -> TechnicalReport:
 def _figures(evidence: Evidence) -> dict[str, str]:
     figures = {}
     steps = evidence.metrics["step"].astype(np.float64)
-    for name, title, unit in (("loss", "Training loss", "nats a token"), ("grad_norm", "Gradient norm", "norm")):
+    for name, title, unit in (("loss", "Training loss", "nats a token"), ("gradient_norm", "Gradient norm", "norm")):
         values = evidence.metrics.get(name)
         if values is not None and np.isfinite(values).any():
             figures[f"figures/{name}.svg"] = curve(title, steps, values.astype(np.float64), "step", unit)
@@ -75,9 +79,15 @@ def _training(evidence: Evidence, figures: dict[str, str]) -> str:
     plan, summary = evidence.plan, evidence.summaries.get(evidence.run) or {}
     rate = plan.learning_rate
     rows = [
-        ("optimiser", f"AdamW, β = ({plan.optimizer.beta1:g}, {plan.optimizer.beta2:g}), decay {plan.optimizer.weight_decay:g}"),
+        (
+            "optimiser",
+            f"AdamW, β = ({plan.optimizer.beta1:g}, {plan.optimizer.beta2:g}), decay {plan.optimizer.weight_decay:g}",
+        ),
         ("learning rate", f"{rate.kind}, peak {rate.peak:g}, floor {rate.floor:g}, warm-up {rate.warmup}"),
-        ("batch", f"{plan.batch_sequences_at(0)} to {plan.batch_sequences_at(plan.total_steps)} sequences of {plan.sequence_length}"),
+        (
+            "batch",
+            f"{plan.batch_sequences_at(0)} to {plan.batch_sequences_at(plan.total_steps)} sequences of {plan.sequence_length}",
+        ),
         ("precision", f"{plan.precision.compute}, FP8 modules {', '.join(plan.precision.fp8.modules) or 'none'}"),
         ("seed", plan.seed),
         ("device", summary.get("device")),
@@ -96,7 +106,14 @@ def _incidents(evidence: Evidence) -> str:
     if not mine:
         return "No incident of this run is on record.\n"
     rows = [
-        (item["id"], item.get("severity"), item.get("rule"), item.get("step"), item.get("symptom"), item.get("root_cause"))
+        (
+            item["id"],
+            item.get("severity"),
+            item.get("rule"),
+            item.get("step"),
+            item.get("symptom"),
+            item.get("root_cause"),
+        )
         for item in mine
     ]
     return table(("incident", "severity", "rule", "step", "symptom", "root cause"), rows)
@@ -112,7 +129,13 @@ def _evaluation(evidence: Evidence, figures: dict[str, str]) -> str:
 
 def _cost(evidence: Evidence) -> str:
     rows = [
-        (run, summary.get("device"), summary.get("world_size"), number((summary.get("wall_s") or 0) / 3600), summary.get("steps"))
+        (
+            run,
+            summary.get("device"),
+            summary.get("world_size"),
+            number((summary.get("wall_s") or 0) / 3600),
+            summary.get("steps"),
+        )
         for run, summary in evidence.summaries.items()
     ]
     return table(("run", "device", "ranks", "hours", "steps"), rows) if rows else "No run has a summary.\n"

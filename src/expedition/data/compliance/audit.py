@@ -36,22 +36,22 @@ def audit(ws: Workspace, scope: str = "training", at: str | None = None) -> dict
     findings = [Finding("violation", None, problem) for problem in problems]
     if entries and not view_is_current(ws, entries):
         findings.append(Finding("violation", None, f"{layout.LEDGER} does not say what the entries say"))
-    versions = sorted(key.rsplit("/", 2)[1] for key in ws.store.list("data") if key.endswith("/manifest.json"))
+    built = [tuple(key.split("/")[1:3]) for key in ws.store.list("data") if key.endswith("/manifest.json")]
     items = 0
-    for version in versions:
-        manifest = ws.read_json(layout.manifest(version))
-        used_for = str(manifest.get("scope", scope))
-        for source in manifest["sources"]:
-            findings.extend(_source_findings(entries, version, source["name"], used_for, moment))
-        for source, acquired_at, count in _acquired(ws, version):
+    for dataset, version in built:
+        manifest = ws.read_json(layout.manifest(version, dataset))
+        used_for, name = str(manifest.get("scope", scope)), f"{dataset} {version}"
+        for source, acquired_at, count in _acquired(ws, version, dataset):
             items += count
             if approval_at(entries, source, used_for, acquired_at) is None:
-                what = f"{version}: {count} items of {source!r} were acquired on {acquired_at} without an approval"
+                what = f"{name}: {count} items of {source!r} were acquired on {acquired_at} without an approval"
                 findings.append(Finding("violation", source, what))
+        for source in manifest["sources"] if dataset == layout.DATASET else ():
+            findings.extend(_source_findings(entries, name, source["name"], used_for, moment))
     return {
         "entries": len(entries),
         "sources": {name: _state(entries, name, moment) for name in sorted({entry.source for entry in entries})},
-        "versions": versions,
+        "versions": [" ".join(item) for item in built],
         "items": items,
         "findings": [{"severity": item.severity, "source": item.source, "what": item.what} for item in findings],
         "ok": not any(item.severity == "violation" for item in findings),
@@ -70,9 +70,9 @@ def _source_findings(entries: Sequence[Entry], version: str, source: str, scope:
         yield Finding("violation", source, f"{version} uses {source!r}: {entry.decision} on {entry.when} ({entry.id})")
 
 
-def _acquired(ws: Workspace, version: str) -> Iterator[tuple[str, str, int]]:
+def _acquired(ws: Workspace, version: str, dataset: str) -> Iterator[tuple[str, str, int]]:
     """(source, acquired_at, items) of a version's lineage."""
-    key = f"{layout.dataset(version)}/lineage.parquet"
+    key = f"{layout.dataset(version, dataset)}/lineage.parquet"
     if not ws.store.exists(key):
         return
     table = pq.read_table(io.BytesIO(ws.store.read(key)), columns=["source", "acquired_at"])

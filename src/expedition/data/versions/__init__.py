@@ -12,21 +12,19 @@ Verbs (all that other rooms may call):
     list_issues, open_issue, change_issue, record_findings    known flaws and the version that fixes each
     Build, Prepared, Provenance, ShardPlan, Tokenise          the nouns
     HELDOUT                                                   the data set that training never sees
-Imports: errors, workspace, plan, data.compliance, data.engine, data.tokenizer.  Imported by: data.build, cli.
+Imports: errors, workspace, plan, the other rooms of data but loading.  Imported by: data.build, cli.
 Reads / writes in the workspace: data/<dataset>/<version>/, reports/data-issues.json.
 Invariants: offsets in the index lead to the payloads [test_index_offsets_lead_to_the_payloads]; bytes do not depend on
     workers [test_bytes_do_not_depend_on_workers_or_input_files]; a changed byte is noticed
     [test_verify_notices_one_changed_byte].
 Read in this order:
-    plan.py          document → shard
-    rows.py          document → tokens
-    tar.py           deterministic ustar
-    shards.py        WebDataset members and their offsets
-    index.py         index, lineage, statistics, dropped
-    assemble.py      tokenise → exchange → publish
-    manifest.py      what a version is made of
-    seal.py          the manifest last
-    lineage.py, difference.py, mixture.py, issues.py
+    approved.py                          sources, approvals, acquisition
+    prepare.py, clean.py, tally.py       decode and clean; code.py names the code that did it
+    repeats.py, vocabulary.py            copies over all documents; the tokenizer
+    plan.py, rows.py                     document → shard, document → tokens
+    tar.py, shards.py, assemble.py       deterministic ustar, its members, tokenise → exchange → publish
+    index.py, manifest.py, seal.py       tables, what a version is made of, the manifest last
+    lineage.py, difference.py, mixture.py, issues.py, judge.py
 Try: expedition data show; pytest tests/data/versions
 """
 

@@ -65,7 +65,9 @@ def read_manifest(ws: Workspace, version: str, dataset: str = layout.DATASET) ->
     key = layout.manifest(version, dataset)
     if not ws.store.exists(key):
         known = ", ".join(versions(ws, dataset)) or "none"
-        raise UsageError(f"there is no {dataset} {version}; built: {known}", fix=f"expedition data build {version}")
+        raise UsageError(
+            f"there is no {dataset} {version}; built: {known}", fix=f"expedition data build DATA --version {version}"
+        )
     manifest = ws.read_json(key)
     checked_schema(manifest, SCHEMA, 1, key)
     return manifest

@@ -66,7 +66,7 @@ class CountIds:
     heldout_fraction: float
 
     def __call__(self, prepared: Prepared, folder: Path) -> Summary:
-        """Write `counts.npy`, int64 [151,643]."""
+        """Write `counts.npy`, int64 [2, n]: the ids that occur, and how often."""
         tokenizer = whole_tokenizer()
         counts = np.zeros(len(tokenizer.vocabulary), np.int64)
         for batch in read_batches(prepared.path):
@@ -74,7 +74,8 @@ class CountIds:
             texts = [text for name, text in rows if name not in prepared.removed and not self._out(name)]
             pieces = [piece for text in texts for piece in text.split(PLACEHOLDER)]
             counts += count_ids(tokenizer.encode_batch(pieces), len(counts))
-        np.save(folder / _COUNTS, counts, allow_pickle=False)
+        used = np.flatnonzero(counts)
+        np.save(folder / _COUNTS, np.stack([used, counts[used]]), allow_pickle=False)
         return {"tokens": int(counts.sum())}
 
     def _out(self, name: str) -> bool:
@@ -89,5 +90,6 @@ def _count(
     for outcome in map_shards(CountIds(heldout_fraction), tasks, workdir, limits):
         if outcome.quarantined is not None:
             raise CheckFailed(f"counting tokens of {outcome.key} failed: {outcome.quarantined}")
-        counts += np.load(outcome.folder / _COUNTS, allow_pickle=False)
+        used, found = np.load(outcome.folder / _COUNTS, allow_pickle=False)
+        counts[used] += found
     return counts

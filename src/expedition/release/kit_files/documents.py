@@ -20,7 +20,7 @@ from transformers import AutoModelForMultimodalLM, AutoTokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.utils import logging
 
-logging.disable_progress_bar()
+logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 RELEASE = Path(__file__).resolve().parents[1]
 """The release: the folder above the kit."""
@@ -102,6 +102,11 @@ def generate(release: Release, inputs: dict[str, torch.Tensor], new_tokens: int,
     """
     ends = [release.tokenizer.convert_tokens_to_ids(name) for name in ("<|endoftext|>", "<|im_end|>")]
     made: torch.Tensor = release.model.thinker.generate(
-        **inputs, max_new_tokens=new_tokens, min_new_tokens=least, do_sample=False, eos_token_id=ends, pad_token_id=ends[0]
+        **inputs,
+        max_new_tokens=new_tokens,
+        min_new_tokens=least,
+        do_sample=False,
+        eos_token_id=ends,
+        pad_token_id=ends[0],
     )
     return made

@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-started = time.monotonic()
+started = time.monotonic()  # before torch is imported
 
-import torch  # noqa: E402 (the clock starts before torch is imported)
-from documents import RELEASE, Release, batch, document, load_release, text_tokens  # noqa: E402
+import torch  # noqa: E402
+from documents import RELEASE, Release, batch, document, load_release, text_tokens  # type: ignore[import-not-found]  # noqa: E402
 
 SAMPLE = Path(__file__).resolve().parent / "sample_data"
 ROWS = 48
@@ -48,7 +48,9 @@ def _right(release: Release, items: list[dict[str, Any]]) -> int:
             rows.append(prompt + _after(release, item["prompt"], choice))
             starts.append(len(prompt))
             patches += found
-    nats = [-sum(losses[start - 1 :]) for losses, start in zip(cross_entropies(release, rows, patches), starts)]
+    nats = [
+        -sum(losses[start - 1 :]) for losses, start in zip(cross_entropies(release, rows, patches), starts, strict=True)
+    ]
     right = 0
     for item in items:
         scores, nats = nats[: len(item["choices"])], nats[len(item["choices"]) :]
@@ -59,7 +61,8 @@ def _right(release: Release, items: list[dict[str, Any]]) -> int:
 def _after(release: Release, prompt: str, choice: str) -> list[int]:
     """Tokens of `choice` as they follow `prompt` where the border is one between tokens."""
     before, whole = text_tokens(release, prompt), text_tokens(release, prompt + choice)
-    return whole[len(before) :] if whole[: len(before)] == before else text_tokens(release, choice)
+    joined = whole[: len(before)] == before
+    return list(whole[len(before) :] if joined else text_tokens(release, choice))
 
 
 def perplexity(release: Release, items: list[dict[str, Any]], max_tokens: int) -> float:
