@@ -10,7 +10,7 @@ import subprocess
 import sysconfig
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ACCESS_KEY = "expedition"
@@ -59,7 +59,8 @@ def object_server(folder: Path, bucket: str) -> Iterator[str]:
         _make_bucket(process, endpoint, bucket, folder / "weed.log")
         yield endpoint
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         log.close()
 

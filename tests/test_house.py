@@ -58,7 +58,7 @@ def test_room_card(room: str) -> None:
     for name in module.__all__:
         assert re.search(rf"\b{re.escape(name)}\b", card), f"{room}: {name} is exported and not on the card"
         assert getattr(module, name) is not None
-    listed = re.findall(r"^\s+([a-z0-9_/]+(?:\.py|/))\s", card, re.MULTILINE)
+    listed = re.findall(r"(?<![\w/])([a-z0-9_]+(?:/[a-z0-9_]+)*(?:\.py|/))(?=\s)", card.split("Read in this order:")[1])
     for name in listed:
         assert (SOURCE / room / name).exists(), f"{room}: the card lists {name}"
     tops = {path.name for path in (SOURCE / room).glob("*.py")} - {"__init__.py"}

@@ -109,6 +109,8 @@ def load_export(folder: Path, *, device: torch.device | str = "cpu", dtype: torc
     state = _read_weights(folder, config, {name: tuple(p.shape) for name, p in model.named_parameters()})
     kept = dtype or next(iter(state.values())).dtype
     model.to_empty(device=device)
+    if config.shape.tied_embeddings:  # `to_empty` gives each name a tensor of its own
+        model.lm_head.weight = model.model.embed_tokens.weight
     model.to(kept)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
