@@ -108,6 +108,7 @@ def _data(course: Course) -> tuple[Step, ...]:
             (
                 call("data", "quality", course.data_dir, "--version", "v0.1"),
                 call("loader", "bench", "--run", "1b"),
+                call("loader", "storage", "--version", "v0.1"),
                 call("watch", "page"),
             ),
             ("reports/data-quality.md", "reports/load-test.json", "watch/index.html"),
@@ -158,7 +159,12 @@ def _main_run(programme: Programme, course: Course) -> tuple[Step, ...]:
     return (
         Step(
             "war-room", "pretrain-10b", "W11", "Stop rules proven on curves with known outcomes; war room open",
-            (call("watch", "replay", "--run", "main", expect=(0, 1)), call("watch", "page"), _gate("W11")),
+            (
+                call("watch", "replay", "--run", "main", expect=(0, 1)),
+                start("cluster", "links", "--ranks", "4"),
+                call("watch", "page"),
+                _gate("W11"),
+            ),
             ("reports/replay.json", "watch/index.html"),
         ),
         Step(

@@ -228,14 +228,11 @@ def quality_issues(reader: Reader) -> Measured:
 
 
 def storage_bandwidth(reader: Reader) -> Measured:
-    report = reader.json(layout.report("io"))
     needed = reader.field(layout.report("io"), "needed_bytes_per_s")
     rate = reader.field(layout.report("io"), "sequential_read_bytes_per_s")
-    if reader.programme.preset == "rehearsal":
-        raise NoEvidence(
-            f"this machine reads {rate / 1e9:.2f} GB/s; {needed / 1e9:.0f} GB/s are asked of the cluster's storage"
-        )
-    return Measured(rate / needed, str(report.get("device", "")))
+    return Measured(
+        rate / needed, f"{rate / 1e9:.2f} GB/s read here, {needed / 1e9:.0f} GB/s asked of the cluster's storage"
+    )
 
 
 QUERIES: dict[str, Query] = {

@@ -88,15 +88,13 @@ def nightly(reader: Reader) -> Measured:
     return Measured(100.0 * done / len(checkpoints), f"{done} of {len(checkpoints)} checkpoints")
 
 
-def present(name: str, *fields: str) -> Query:
-    """The report exists and its fields hold something."""
-
-    def query(reader: Reader) -> Measured:
-        report = reader.json(layout.report(name))
-        missing = [field for field in fields if not report.get(field)]
-        return Measured(not missing, f"missing: {', '.join(missing)}" if missing else "")
-
-    return query
+def long_context(reader: Reader) -> Measured:
+    """The report is there and states an effective length; zero is a stated length."""
+    report = reader.json(layout.report("long-context"))
+    length = reader.field(layout.report("long-context"), "effective_length")
+    return Measured(
+        bool(report.get("grid")), f"effective length {length} tokens, {len(report.get('grid') or [])} cells"
+    )
 
 
 def red_team(reader: Reader) -> Measured:
@@ -149,7 +147,7 @@ QUERIES: dict[str, Query] = {
     "eval.benchmarks": benchmarks,
     "eval.nightly": nightly,
     "eval.red_team": red_team,
-    "eval.long_context": present("long-context", "grid", "effective_length"),
+    "eval.long_context": long_context,
     "eval.case_studies": case_studies,
     "eval.reproducible": reproducible,
     "eval.insight": insight,
