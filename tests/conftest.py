@@ -11,7 +11,7 @@ import pytest
 from tests.object_server import ACCESS_KEY, SECRET_KEY, object_server, weed_binary
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 OPEN_DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "open"

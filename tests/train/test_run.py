@@ -54,7 +54,7 @@ def start(place: Path, run: RunPlan) -> subprocess.Popen[bytes]:
     plan = place.parent / f"{place.name}.json"
     plan.write_text(run.model_dump_json())
     command = [sys.executable, "-m", "tests.train.job", str(place), str(plan)]
-    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+    environment = {**os.environ, "GOMP_SPINCOUNT": "5000", "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
     return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Annotated
 
@@ -17,10 +16,6 @@ from expedition.cli.options import (
     WorkspaceOption,
     open_session,
 )
-
-# Before torch is loaded: its threads sleep where they would spin for each other. On a shared machine a step with two
-# spinning threads took 3 to 16 s instead of 0.3 s.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 app = typer.Typer(help="Run, resume, profile; proof of concept; distillation.", no_args_is_help=True)
 
