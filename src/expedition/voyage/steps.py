@@ -89,7 +89,7 @@ def _design(course: Course) -> tuple[Step, ...]:
                 _build(course.poc_dir, POC_VERSION),
                 start("train", "poc"),
             ),
-            ("reports/poc.md",),
+            ("reports/poc.json",),
         ),
         Step("gate-W2", "design", "W2", "Gate: design freeze and proof of concept", (_gate("W2"),)),
     )  # fmt: skip
@@ -111,7 +111,7 @@ def _data(course: Course) -> tuple[Step, ...]:
                 call("loader", "storage", "--version", "v0.1"),
                 call("watch", "page"),
             ),
-            ("reports/data-quality.md", "reports/load-test.json", "watch/index.html"),
+            ("reports/data-quality.json", "reports/load-test.json", "watch/index.html"),
         ),
         Step("gate-W6", "data", "W6", "Gate: data MVP", (_gate("W6"),)),
     )  # fmt: skip
