@@ -1,6 +1,6 @@
 """Pastes the gate table and the scores of a finished voyage into README.md.
 
-    python scripts/update_readme.py WORKSPACE
+python scripts/update_readme.py WORKSPACE
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ def main(place: str) -> None:
 
 
 def _fill(text: str, name: str, body: str) -> str:
-    return re.sub(rf"<!--{name}-->.*?<!--/{name}-->", lambda _: f"<!--{name}-->\n{body}\n<!--/{name}-->", text, flags=re.S)
+    return re.sub(
+        rf"<!--{name}-->.*?<!--/{name}-->", lambda _: f"<!--{name}-->\n{body}\n<!--/{name}-->", text, flags=re.S
+    )
 
 
 def _gates(ws: Workspace) -> str:
@@ -36,9 +38,7 @@ def _gates(ws: Workspace) -> str:
 
 
 def _scores(ws: Workspace) -> str:
-    results = [
-        json.loads(ws.store.read(key)) for key in ws.store.list("evaluations") if key.endswith("/results.json")
-    ]
+    results = [json.loads(ws.store.read(key)) for key in ws.store.list("evaluations") if key.endswith("/results.json")]
     final = max((item for item in results if item["run"] == "main"), key=lambda item: item["tokens"])
     lines = ["| task | value | 95 % interval | chance | p | without its evidence |", "|---|---:|---|---:|---:|---:|"]
     for task in final["tasks"]:

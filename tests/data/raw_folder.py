@@ -24,7 +24,26 @@ sources:
   later: {kind: web, licence: CC0-1.0, since: v0.2}
 """
 _THINGS = ("harbour", "lighthouse", "river", "market", "orchard", "bridge", "library", "garden")
-_WORDS = ["the", "old", "keeper", "walked", "along", "the", "quiet", "shore", "and", "counted", "every", "lamp", "before", "the", "evening", "fog", "came", "in"]
+_WORDS = [
+    "the",
+    "old",
+    "keeper",
+    "walked",
+    "along",
+    "the",
+    "quiet",
+    "shore",
+    "and",
+    "counted",
+    "every",
+    "lamp",
+    "before",
+    "the",
+    "evening",
+    "fog",
+    "came",
+    "in",
+]
 
 
 def write(folder: Path) -> Path:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from expedition.watch.web.views import View
-from expedition.workspace import NotFound
+from expedition.workspace import NotFound, layout
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,7 +51,7 @@ def governance_views(ws: Workspace, now: float) -> dict[str, View]:
 
 def _versions(ws: Workspace) -> list[tuple[str, dict[str, Any]]]:
     """Folder and manifest of every dataset version, by version name."""
-    keys = [key for key in ws.store.list("data") if key.count("/") == 3 and key.endswith("/manifest.json")]
+    keys = [key for key in ws.store.list(f"data/{layout.DATASET}") if key.endswith("/manifest.json")]
     return [(key.removesuffix("/manifest.json"), ws.read_json(key)) for key in sorted(keys)]
 
 

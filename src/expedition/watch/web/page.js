@@ -35,7 +35,8 @@ function withTabs(names, draw) {
     });
     tabs.append(button);
   });
-  tabs.lastElementChild.click();
+  const first = names.includes("main") ? names.indexOf("main") : names.length - 1;
+  tabs.children[first].click();
   return el("div", { class: "w12", style: "grid-column:span 12" }, names.length > 1 ? tabs : null, body);
 }
 

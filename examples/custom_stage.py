@@ -1,0 +1,40 @@
+"""A stage of one's own: drop documents that shout.
+
+    python examples/custom_stage.py
+
+A stage is a pure function on a batch of documents that says why it dropped each. Add it to
+`expedition/data/stages/catalogue.py` and name it in the programme's `data.stages`.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from expedition.data.records import Document, document_batch
+from expedition.data.stages.stage import Dropped, StageResult
+
+
+class NoShouting:
+    """Drops documents of which more than `share` of the letters are capitals."""
+
+    name = "no_shouting"
+    kinds = frozenset({"web"})
+
+    def __init__(self, share: float = 0.7) -> None:
+        self.share = share
+
+    def __call__(self, batch: pa.RecordBatch) -> StageResult:
+        shouts = [self._shouts(text) for text in batch["text"].to_pylist()]
+        ids = batch["id"].to_pylist()
+        dropped = tuple(Dropped(name, "shouting") for name, bad in zip(ids, shouts, strict=True) if bad)
+        return StageResult(batch.filter(pa.array([not bad for bad in shouts])), dropped)
+
+    def _shouts(self, text: str) -> bool:
+        letters = [letter for letter in text if letter.isalpha()]
+        return bool(letters) and sum(letter.isupper() for letter in letters) / len(letters) > self.share
+
+
+if __name__ == "__main__":
+    calm = Document("1", "demo", "web", "a.txt", "A calm page about two red circles.")
+    loud = Document("2", "demo", "web", "b.txt", "BUY NOW, ONLY TODAY")
+    print(NoShouting()(document_batch([calm, loud])).dropped)
