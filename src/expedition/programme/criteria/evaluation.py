@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from expedition.programme.evidence import Measured, NoEvidence, Query, Reader
@@ -37,12 +38,16 @@ def beats_random(reader: Reader) -> Measured:
 
 
 def perplexity(reader: Reader) -> Measured:
+    """Perplexity of a held-out token, whatever its kind."""
     found = _results(reader, "1b")["perplexity"]
     values = {kind: entry["value"] for kind, entry in found.items() if entry.get("value") is not None}
     if not values:
         raise NoEvidence("no held-out perplexity is known")
+    tokens = {kind: max(int(found[kind]["tokens"]), 1) for kind in values}
+    total = sum(tokens.values())
+    mean = sum(tokens[kind] * math.log(value) for kind, value in values.items()) / total
     worst = max(values, key=lambda kind: float(values[kind]))
-    return Measured(float(values[worst]), f"worst kind: {worst}, of {len(values)}")
+    return Measured(math.exp(mean), f"over {total} tokens of {len(values)} kinds; worst {worst} {values[worst]:.0f}")
 
 
 def cross_modal(reader: Reader) -> Measured:

@@ -34,6 +34,10 @@ DECODER_LINEAR = Fp8Plan(modules=("model.layers.*_proj",))
 HEADROOM_STEPS = 8
 
 
+ROUTER_BATCHES = 8
+"""Batches in which an expert may get its first gradient."""
+
+
 def proof_of_concept(
     ws: Workspace,
     programme: Programme,
@@ -64,7 +68,9 @@ def proof_of_concept(
         "jump_bound": bound,
         "nonfinite": sum(int(summary["nonfinite_steps"]) for summary in summaries.values()),
         "loader_headroom": loader_headroom(opened, plan, base["step_time_s"]),
-        "router": check_router(opened.config, plan, opened.source.rank_batch(0, 0, 1)[0]),
+        "router": check_router(
+            opened.config, plan, [opened.source.rank_batch(step, 0, 1)[0] for step in range(ROUTER_BATCHES)]
+        ),
         "fp8": {
             "bf16_final_loss": base["loss_last"],
             "fp8_final_loss": fp8["loss_last"],

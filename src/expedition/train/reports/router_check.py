@@ -5,7 +5,7 @@ Shapes: E experts, H hidden.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,27 +30,28 @@ BOUND = 0.02
 fp32 rounding of the loss is below 0.5 %. A gradient that misses a factor or a path is wrong by tens of per cent."""
 
 
-def check_router(config: OmniConfig, run: RunPlan, batch: Batch) -> dict[str, Any]:
+def check_router(config: OmniConfig, run: RunPlan, batches: Sequence[Batch]) -> dict[str, Any]:
     """experts, experts_with_gradient (fewest over layers), finite_difference_error (largest over layers), bound.
 
-    Initial weights, one batch, fp32, cross entropy alone: the balance loss would give every router a gradient.
+    Initial weights, fp32, cross entropy alone: the balance loss would give every router a gradient. An expert counts
+    if one of the batches gives it a gradient: a small batch may route no token to it. The slope is the first batch's.
     """
     plain = run.model_copy(
         update={"precision": PrecisionPlan(), "loss": run.loss.model_copy(update={"balance": 0.0, "z_loss": 0.0})}
     )
     device = torch.device("cpu")
     built = build(config, plain, Ranks(0, 1, None), device)
-    batches = [to_tensors(batch, device, torch.float32)]
+    tensors = [to_tensors(batch, device, torch.float32) for batch in batches]
 
-    def loss() -> float:
+    def loss(number: int = 0) -> float:
         built.state.optimizer.zero_grad()
-        return float(forward_backward(built.parts, batches).loss)
+        return float(forward_backward(built.parts, [tensors[number]]).loss)
 
     choice = HeldChoice()
     with choice:
         loss()
     layers = [module for module in built.model.modules() if isinstance(module, MoE)]
-    learning = [_experts_with_gradient(layer) for layer in layers]
+    learning = [_with_gradient(layer) for layer in layers]
     gradients = [layer.gate.weight.grad.clone() for layer in layers if layer.gate.weight.grad is not None]
 
     def held_loss() -> float:
@@ -60,9 +61,12 @@ def check_router(config: OmniConfig, run: RunPlan, batch: Batch) -> dict[str, An
     errors = [
         _slope_error(layer.gate.weight, gradient, held_loss) for layer, gradient in zip(layers, gradients, strict=True)
     ]
+    for number in range(1, len(tensors)):
+        loss(number)
+        learning = [seen_E | _with_gradient(layer) for seen_E, layer in zip(learning, layers, strict=True)]
     return {
         "experts": config.shape.experts,
-        "experts_with_gradient": min(learning),
+        "experts_with_gradient": min(int(seen_E.sum()) for seen_E in learning),
         "finite_difference_error": max(errors),
         "bound": BOUND,
     }
@@ -96,12 +100,12 @@ class HeldChoice(TorchFunctionMode):
         return args[0].gather(-1, chosen), chosen
 
 
-def _experts_with_gradient(layer: MoE) -> int:
-    """Experts whose own weights and whose router row both have a gradient."""
+def _with_gradient(layer: MoE) -> Tensor:
+    """Which experts' own weights and router row both have a gradient: bool [E]."""
     router_EH, down_EHF = layer.gate.weight.grad, layer.experts.down_proj.grad
     if router_EH is None or down_EHF is None:
-        return 0
-    return int(((router_EH.abs().amax(1) > 0) & (down_EHF.abs().amax((1, 2)) > 0)).sum())
+        return torch.zeros(layer.gate.weight.shape[0], dtype=torch.bool)
+    return (router_EH.abs().amax(1) > 0) & (down_EHF.abs().amax((1, 2)) > 0)
 
 
 @torch.no_grad()
