@@ -133,6 +133,11 @@ def test_no_workspace_says_how_to_make_one(tmp_path: Path) -> None:
         Workspace.open(tmp_path / "file", create=True)
 
 
+def test_place_that_cannot_be_made_is_a_clear_error() -> None:
+    with pytest.raises(StorageError, match="another folder"):
+        Workspace.open("/proc/none/here", create=True)
+
+
 def test_full_disk_is_a_clear_error_and_loses_nothing(tmp_path: Path) -> None:
     """/dev/full refuses every write like a full disk; a link to it as the file aside makes a real ENOSPC."""
     target = tmp_path / "kept.json"

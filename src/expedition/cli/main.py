@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 import os
 import sys
 from typing import Any
 
 from expedition import __version__
-from expedition.errors import ExpeditionError, Interrupted, UsageError
+from expedition.errors import ExpeditionError, Interrupted, StorageError, UsageError
 
 GROUPS: dict[str, tuple[str, str]] = {
     "rehearse": ("rehearse", "Sail W0–W26 end to end, on generated data or your own."),
@@ -65,6 +66,11 @@ def run(arguments: list[str] | None = None) -> int:
         return _fail(Interrupted("stopped", fix="run the same command again: it goes on where it was"))
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        fix = "free space or give another folder, then run the same command again; nothing committed was lost"
+        return _fail(StorageError(str(error.strerror).lower(), where=str(error.filename or "disk"), fix=fix))
 
 
 def _group(name: str, arguments: list[str]) -> int:

@@ -79,6 +79,7 @@ def storage_errors(path: Path) -> Iterator[None]:
             errno.EROFS: "the file system is read-only: use --workspace with a folder you can write",
             errno.EACCES: "no permission: use --workspace with a folder you can write",
             errno.EPERM: "no permission: use --workspace with a folder you can write",
+            errno.ENOENT: "this path cannot be made: use --workspace with another folder",
             errno.ENOTDIR: "a part of this path is a file: use --workspace with another folder",
         }.get(error.errno or 0)
         if fix is None:
