@@ -42,7 +42,7 @@ def _scores(ws: Workspace) -> str:
     final = max((item for item in results if item["run"] == "main"), key=lambda item: item["tokens"])
     lines = ["| task | value | 95 % interval | chance | p | without its evidence |", "|---|---:|---|---:|---:|---:|"]
     for task in final["tasks"]:
-        chance = f"{task['chance']:.2f}" if task["chance"] else f"best constant {task['baseline']['value']:.1f}"
+        chance = f"{task['chance']:.2f}" if task["chance"] else f"best constant {task['baseline']:.1f}"
         control = f"{task['control']['value']:.2f}" if task["control"] else "–"
         lines.append(
             f"| {task['name']} ({task['metric']}) | {task['value']:.2f} | {task['ci_low']:.2f}–{task['ci_high']:.2f} | "
