@@ -54,7 +54,7 @@ def test_impossible_shapes_are_refused_with_the_rule(path: str, value: Any, rule
 
 def test_presets_are_possible_and_round_trip() -> None:
     shapes = preset_shapes()
-    assert list(shapes) == ["tiny", "1b", "10b", "10b-active"]
+    assert list(shapes) == ["tiny", "small-student", "1b", "10b", "10b-active"]
     for shape in shapes.values():
         assert ModelShape(**yaml.safe_load(yaml.safe_dump(shape.model_dump(mode="json")))) == shape
 

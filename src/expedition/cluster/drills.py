@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 from expedition.cluster.nodes import record_node
 from expedition.errors import CheckFailed, UsageError
 from expedition.workspace import Event, NotFound, layout
+from expedition.workspace.orphans import die_with_parent
 
 if TYPE_CHECKING:
     from expedition.workspace import Workspace
@@ -233,6 +234,7 @@ def _start(plan: DrillPlan, log: Path) -> subprocess.Popen[bytes]:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=die_with_parent,
             env={**os.environ, **dict(plan.environment)},
         )
 

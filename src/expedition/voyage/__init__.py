@@ -7,7 +7,7 @@ Verbs (all that other rooms may call):
     plan_voyage(ws, programme, orders) -> steps, mark       what would be done
     approve_for_rehearsal(ws, folders)                      a ledger record a source, for this voyage only
     handle_incident(ws, programme, run)                     post-mortem of the newest incident
-    go_on(ws, programme, run, kill_after_step)              the main run to its end, through a kill -9
+    go_on(ws, programme, run, kill_after_step)              a run to its end, through a kill -9
     planned_cost(ws, programme)                             reports/cost with the planner's rate
     Orders                                                  what the user asked for
 Seams: a step is a `Step` in steps.py; a new one is a new entry of the list.
@@ -22,7 +22,7 @@ Read in this order:
     runner.py      run, record, resume
     approvals.py   decisions before W3
     incident.py    the on-call engineer's part
-    main_run.py    after the incident
+    main_run.py    a run to its end, through a kill
     cost.py        what the rehearsal costs
     view.py        progress for people
 Try: expedition rehearse --size smoke; pytest tests/voyage

@@ -1,4 +1,4 @@
-"""The main run's second part: on after the handled incident, through a kill -9, to its end."""
+"""A run to its end, through one kill -9; after an incident, from the decision on."""
 
 from __future__ import annotations
 
@@ -17,13 +17,23 @@ def go_on(ws: Workspace, programme: Programme, run: str, kill_after_step: int) -
 
     A finished run is left as it is. Raises CheckFailed if the run does not come back from the kill.
     """
-    if ws.store.exists(layout.run_summary(run)) and ws.read_json(layout.run_summary(run))["finished"]:
+    if _finished(ws, run):
         return {"run": run, "finished": True}
     command = train_command(run, ws.place)
     if programme.runs[run].inject:
         command += ["--after-incident", str(latest_incident(ws, run)["id"])]
     plan = DrillPlan(run=run, command=command, after_step=kill_after_step, bound_s=programme.cluster.drill_bound_s)
-    result = run_drill(ws, plan)
+    try:
+        result = run_drill(ws, plan)
+    except CheckFailed:
+        if _finished(ws, run):  # an earlier attempt had come so far that the run ended before it could be broken
+            return {"run": run, "finished": True}
+        raise
     if not result.ok:
         raise CheckFailed(f"run {run} did not come back from the kill: {result.problem}", where="reports/drill.json")
     return asdict(result)
+
+
+def _finished(ws: Workspace, run: str) -> bool:
+    key = layout.run_summary(run)
+    return ws.store.exists(key) and bool(ws.read_json(key)["finished"])

@@ -8,7 +8,6 @@ passing on old results.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import signal
@@ -23,6 +22,7 @@ from expedition.errors import ExpeditionError, Interrupted, UsageError
 from expedition.voyage.step import PHASES, Command, Step
 from expedition.workspace import Workspace, layout
 from expedition.workspace.hashes import sha256_json
+from expedition.workspace.orphans import die_with_parent
 
 STEP_SCHEMA = "voyage.step/1"
 SIGTERM_GRACE_S = 30.0
@@ -158,7 +158,7 @@ def _process(step: Step, argv: list[str], tell: Listener) -> tuple[int, str, str
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=_die_with_parent,
+        preexec_fn=die_with_parent,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
     stdout: list[str] = []
@@ -183,12 +183,6 @@ def _process(step: Step, argv: list[str], tell: Listener) -> tuple[int, str, str
             os.killpg(child.pid, signal.SIGKILL)
         raise
     return code, "".join(stdout), "".join(stderr)
-
-
-def _die_with_parent() -> None:
-    """Linux: the child is killed when this process is, so that a kill -9 of the voyage leaves no writer behind."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 @contextlib.contextmanager

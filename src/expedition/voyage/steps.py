@@ -132,7 +132,7 @@ def _rehearsal_1b(programme: Programme, course: Course) -> tuple[Step, ...]:
         Step("gate-W8", "pretrain-1b", "W8", "Gate: compute stability", (_gate("W7"), _gate("W8"))),
         Step(
             "run-1b", "pretrain-1b", "W7–W10", "1B rehearsal run, killed half-way, restarted, finished",
-            (start("cluster", "drill", "--run", "1b", "--kind", "kill", "--after-step", str(half)),),
+            (start("voyage", "go-on", "--run", "1b", "--kill-after-step", str(half)),),
             ("runs/1b/summary.json", "reports/drill.json"),
         ),
         Step(

@@ -28,6 +28,7 @@ Read in this order:
     schema.py      schema versions
     workspace.py   what joins them
     printable.py   text that is safe for a terminal
+    orphans.py     children that do not outlive their parent
 Try: pytest tests/workspace
 """
 

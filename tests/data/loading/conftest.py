@@ -28,6 +28,7 @@ def programme() -> Programme:
             "runs.main.sequence_length=256",
             "runs.main.batch_sequences=[{from_step: 0, sequences: 8}, {from_step: 4, sequences: 16}]",
             "runs.main.segments=[{from_step: 0, version: v0.1}, {from_step: 20, version: v0.2}]",
+            "runs.main.mix={web: 6, code: 2, books: 1, image-text: 2, video-text: 1, audio-text: 1, synthetic: 1}",
         ],
     )
 

@@ -96,6 +96,8 @@ def nightly(reader: Reader) -> Measured:
 def long_context(reader: Reader) -> Measured:
     """The report is there and states an effective length; zero is a stated length."""
     report = reader.json(layout.report("long-context"))
+    if not report.get("grid"):
+        raise NoEvidence("the data has no needle task")
     length = reader.field(layout.report("long-context"), "effective_length")
     return Measured(
         bool(report.get("grid")), f"effective length {length} tokens, {len(report.get('grid') or [])} cells"
