@@ -43,7 +43,7 @@ def seen(ws: Workspace, version: str) -> Seen:
     texts = _Texts(ws, version)
     kept = [row for dataset in texts.datasets for row in _kept(ws, version, dataset)]
     dropped = pq.read_table(ws.store.local(f"{layout.dataset(version)}/{DROPPED}")).to_pylist()
-    gone = [{**row, "path": _place(row)} for row in dropped]
+    gone = list(dropped)
     report = ws.read_json(f"{layout.dataset(version)}/{REPORT}")
     gone += [
         {"source": name, "path": name, "stage": "compliance", "reason": why}
@@ -77,8 +77,4 @@ def _kept(ws: Workspace, version: str, dataset: str) -> Iterator[dict[str, Any]]
     languages = pq.read_table(ws.store.local(f"{folder}/{INDEX}"), columns=["language"]).column("language").to_pylist()
     lineage = pq.read_table(ws.store.local(f"{folder}/{LINEAGE}")).to_pylist()
     for row, language in zip(lineage, languages, strict=True):
-        yield {**row, "path": _place(row), "language": language}
-
-
-def _place(row: dict[str, Any]) -> str:
-    return f"{row['path']}#{row['inner']}" if row["inner"] else str(row["path"])
+        yield {**row, "language": language}
