@@ -108,13 +108,6 @@ class DedupPlan(Section):
         return self
 
 
-class SegmentMix(Section):
-    """Weights by kind from a step on, where they differ from the mix."""
-
-    weights: dict[Kind, float]
-    """Relative weight of each kind; kinds that are not named keep none."""
-
-
 class StoragePlan(Section):
     """The six-camera estimate of the chapter."""
 
