@@ -103,7 +103,7 @@ def _connect(bucket: str, query: dict[str, str]) -> Any:
     try:
         from obstore.store import S3Store
     except ImportError as error:
-        raise MissingExtra("object stores need obstore", fix="pip install 'expedition[s3]'") from error
+        raise MissingExtra("object stores need obstore", fix="pip install 'expedition-programme[s3]'") from error
     endpoint = query.get("endpoint")
     options: dict[str, Any] = {"region": query.get("region", os.environ.get("AWS_REGION", "us-east-1"))}
     if endpoint:
