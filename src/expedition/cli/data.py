@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from expedition.cli import data_acquire, data_load, data_versions
 from expedition.cli.options import JsonOption, PresetOption, ProgrammeOption, SetOption, WorkspaceOption, open_session
 
 if TYPE_CHECKING:
@@ -83,21 +84,6 @@ def sources(data: DataArgument, json: JsonOption = False) -> None:
 
 
 @app.command()
-def acquire(
-    data: DataArgument,
-    source: Annotated[str, typer.Option("--source", help="Folder below DATA: the source's name.")],
-    scope: ScopeOption = "training",
-    workspace: WorkspaceOption = "voyage",
-    json: JsonOption = False,
-) -> None:
-    """Register a source's files, under its approval."""
-    from expedition.data import acquire_folder
-
-    session = open_session(workspace, json=json)
-    session.output.result(acquire_folder(session.ws, data, source, scope=scope))
-
-
-@app.command()
 def status(
     workspace: WorkspaceOption = "voyage",
     programme: ProgrammeOption = None,
@@ -150,26 +136,6 @@ def show(
 
 
 @app.command()
-def diff(
-    old: VersionArgument, new: VersionArgument, workspace: WorkspaceOption = "voyage", json: JsonOption = False
-) -> None:
-    """What changed from one version to another."""
-    from expedition.data.versions import difference
-
-    session = open_session(workspace, json=json)
-    session.output.result(difference(session.ws, old, new))
-
-
-@app.command()
-def verify(version: VersionArgument, workspace: WorkspaceOption = "voyage", json: JsonOption = False) -> None:
-    """Hash every shard and table of a version again; exit 1 if one has changed."""
-    from expedition.data.versions import verify as verify_version
-
-    session = open_session(workspace, json=json)
-    session.output.result(verify_version(session.ws, version))
-
-
-@app.command()
 def quality(
     data: DataArgument,
     version: Annotated[str, typer.Option("--version", help="Version to judge.")] = "v0.1",
@@ -187,36 +153,5 @@ def quality(
     session.output.result(judge(session.ws, version, data, truth=truth, labelled=labelled))
 
 
-@app.command()
-def issues(workspace: WorkspaceOption = "voyage", json: JsonOption = False) -> None:
-    """List known quality issues and the version that fixes each."""
-    from dataclasses import asdict
-
-    from expedition.data.versions import list_issues
-
-    session = open_session(workspace, json=json)
-    columns = ("id", "title", "found_in", "planned_version", "status")
-    found = [asdict(issue) for issue in list_issues(session.ws)]
-    session.output.table("Issues", columns, [[row[name] or "" for name in columns] for row in found], {"issues": found})
-
-
-@app.command()
-def issue(
-    title: Annotated[str, typer.Argument(help="What is wrong, or the id of a known issue.")],
-    found_in: Annotated[str | None, typer.Option("--found-in", help="Open a new issue, found in this version.")] = None,
-    planned: Annotated[str | None, typer.Option("--planned", help="Version that will fix it.")] = None,
-    status: Annotated[str | None, typer.Option("--status", help="open, planned, fixed or accepted.")] = None,
-    workspace: WorkspaceOption = "voyage",
-    json: JsonOption = False,
-) -> None:
-    """Open an issue (with --found-in), or plan, fix or accept a known one."""
-    from dataclasses import asdict
-
-    from expedition.data.versions import change_issue, open_issue
-
-    session = open_session(workspace, json=json)
-    if found_in is not None:
-        result = open_issue(session.ws, title, found_in, planned)
-    else:
-        result = change_issue(session.ws, title, planned_version=planned, status=status)
-    session.output.result(asdict(result))
+for _more in (data_acquire.app, data_versions.app, data_load.app):
+    app.add_typer(_more)
