@@ -225,12 +225,14 @@ def test_parts_hold_each_record_once(tmp_path: Path, packed: bool) -> None:
         assert not rejects
 
 
-def test_one_large_member_is_read_by_the_first_part(tmp_path: Path) -> None:
+def test_one_large_member_is_not_cut(tmp_path: Path) -> None:
     rng = random.Random(3)
     body = "".join(rng.choice("abcdefghij klm") for _ in range(4000))
     content = gzip.compress(b"".join(record(number, page(number).replace("small", body)) for number in range(10)))
     source = source_of(tmp_path, {"crawl.warc.gz": content})
-    documents, _ = read(source, list_items(source, split_bytes=len(content) // 4))
+    items = list_items(source, split_bytes=len(content) // 4)
+    assert [item.role for item in items] == ["file"]
+    documents, _ = read(source, items)
     assert len(documents) == 10
 
 

@@ -4,21 +4,19 @@ import random
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expedition.data.stages.dedup import (
     NearRule,
-    band_rows,
+    candidate_pairs,
     dedup_plan,
-    exact_edges,
-    exact_rows,
     find_duplicates,
-    near_edges,
-    resolve,
 )
-from expedition.data.stages.dedup.resolve import Edge, Rank
-from expedition.data.stages.dedup.tokens import ngram_hashes, token_hashes, tokens
+from expedition.data.stages.dedup.candidates import LEADERS, Work, distinct, pairs_of_pieces
+from expedition.data.stages.dedup.near import jaccard
+from expedition.data.stages.dedup.tokens import ngram_hashes, token_hashes, token_pieces, tokens
 from expedition.data.stages.image import perceptual_hash
 from tests.data.stages.documents import picture
 
@@ -112,27 +110,52 @@ def test_order_does_not_matter(chance: random.Random) -> None:
     assert find_duplicates(table(rows)) == wanted
 
 
-def test_pieces_for_the_exchange_agree_with_the_driver() -> None:
-    rows = [(f"d{seed}", edited(prose(seed // 2), 0.05, seed)) for seed in range(20)] + [
-        ("copy", edited(prose(0), 0.05, 0))
-    ]
-    whole, rule = table(rows), NearRule()
-    ranks = {row[0]: Rank(0, len(row[1]), row[0]) for row in rows}
-    edges: list[Edge] = []
-    exact = exact_rows(whole).to_pylist()
-    for key in {row["key"] for row in exact}:
-        edges += exact_edges([row["id"] for row in exact if row["key"] == key])
-    banded = band_rows(whole, rule).to_pylist()
-    for key in {row["key"] for row in banded}:
-        group = [(row["id"], np.frombuffer(row["sketch"], np.uint64)) for row in banded if row["key"] == key]
-        edges += near_edges(group, rule)
-    assert {item.id for item in resolve(edges, ranks)} == {item.id for item in find_duplicates(whole, rule)}
+def test_a_large_group_costs_a_bounded_number_of_pairs_a_row() -> None:
+    work, size = Work(), 5000
+    numbers = np.arange(size, dtype=np.int64)
+    fine = (numbers % 40).astype(np.uint32)
+    pairs = candidate_pairs(np.zeros(size, np.uint64), numbers, fine, work)
+    assert len(pairs) <= (LEADERS + 1) * size
+    assert (work.capped_groups, work.capped_rows) == (1, size)
+    # Rows that share the next band as well meet, though they are not among the group's first.
+    assert (pairs == [39, 4999]).all(axis=1).any()
 
 
-def test_many_sharers_of_boilerplate_take_little_work() -> None:
-    group = [(f"d{number:04d}", np.arange(100, dtype=np.uint64)) for number in range(2000)]
-    edges = near_edges(group)
-    assert len(edges) == 1999
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 120), st.integers(1, 30), st.integers(1, 6), st.integers(0, 2**32))
+def test_a_group_in_pieces_gives_the_pairs_of_the_whole(size: int, piece: int, different: int, seed: int) -> None:
+    numbers = np.arange(size, dtype=np.int64) * 3
+    fine = np.random.default_rng(seed).integers(0, different, size).astype(np.uint32)
+    whole = candidate_pairs(np.zeros(size, np.uint64), numbers, fine, Work())
+    pieces = ((numbers[n : n + piece], fine[n : n + piece]) for n in range(0, size, piece))
+    found = [pairs for pairs in pairs_of_pieces(pieces, Work()) if len(pairs)]
+    assert distinct(np.concatenate(found) if found else whole[:0]).tolist() == whole.tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sets(st.integers(0, 400), max_size=120), st.sets(st.integers(0, 400), max_size=120))
+def test_similarity_of_whole_sketches_is_jaccard(a: set[int], b: set[int]) -> None:
+    arrays = [np.array(sorted(each), np.uint32) for each in (a, b)]
+    assert jaccard(arrays[0], arrays[1], NearRule()) == pytest.approx(len(a & b) / max(len(a | b), 1))
+
+
+def test_similarity_of_cut_sketches_is_near_jaccard() -> None:
+    rule, numbers = NearRule(sketch=512), np.random.default_rng(3).permutation(2**24)[:20_000].astype(np.uint32)
+    a, b = np.sort(numbers[:15_000])[:512], np.sort(numbers[5_000:])[:512]
+    assert jaccard(a, b, rule) == pytest.approx(0.5, abs=3 * (0.25 / 512) ** 0.5)
+
+
+@given(st.text(max_size=200))
+def test_ascii_takes_a_short_way_to_the_same_tokens(text: str) -> None:
+    for each in (text, text.encode("ascii", "ignore").decode()):
+        assert [token.decode() for piece in token_pieces(each) for token in piece] == tokens(each)
+
+
+def test_long_texts_are_read_in_pieces_to_the_same_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("expedition.data.stages.dedup.tokens._PIECE_CHARACTERS", 5000)
+    text = prose(1, 5000)
+    assert len(list(token_pieces(text))) > 5
+    assert [token.decode() for piece in token_pieces(text) for token in piece] == tokens(text)
 
 
 def test_tokens_and_hashes_are_stable() -> None:

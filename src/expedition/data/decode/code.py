@@ -11,7 +11,7 @@ from expedition.data.decode.reasons import Reason
 from expedition.data.decode.rules import Limits
 from expedition.data.decode.sniff import CODE_LANGUAGES
 
-_SPDX = re.compile(r"SPDX-License-Identifier:\s*([A-Za-z0-9.+()\- ]{2,120}?)\s*(?:\*/|-->|$)", re.M)
+_SPDX = re.compile(r"SPDX-License-Identifier:[ \t]{0,4}([A-Za-z0-9.+()\- ]{2,200})")
 _SHEBANG = re.compile(r"\A#!\s*(?:\S*/)?(?:env\s+(?:-\S+\s+)*)?([A-Za-z]+)[\d.]*(?:\s|\Z)")
 _NAMES = {"makefile": "make", "dockerfile": "dockerfile", "cmakelists.txt": "cmake", "justfile": "just"}
 _INTERPRETERS = {
@@ -55,4 +55,7 @@ def code_language(name: str, text: str = "") -> str | None:
 def header_licence(text: str) -> str | None:
     """SPDX expression of a file's header, or None."""
     found = _SPDX.search(text[:_HEADER_CHARACTERS])
-    return None if found is None else " ".join(found.group(1).split())
+    if found is None:
+        return None
+    # What closes a comment (`-->`, `--}}`) is no part of the expression.
+    return " ".join(found.group(1).split()).rstrip("- ") or None

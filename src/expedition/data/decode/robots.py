@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from expedition.data.decode.charset import readable_text
 
 _LINE = re.compile(r"^\s*([A-Za-z-]{1,40})\s*(?::|\s(?=\S))\s*(.*?)\s*$")
 _NAMES = {"user-agent": "agent", "useragent": "agent", "disallow": "disallow", "allow": "allow"}
 _OTHERS = frozenset({"sitemap", "host", "crawl-delay", "request-rate", "visit-time", "clean-param", "noindex"})
-_MAX_LINES = 10_000
+_TOKEN = re.compile(r"[A-Za-z_-]+")
+_ESCAPE = re.compile(r"(%[0-9A-Fa-f]{2})")
+_MAX_LINES = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +49,50 @@ class Robots:
     faulty_lines: tuple[int, ...] = ()
 
     def allowed(self, agent: str, path: str) -> bool:
-        """Whether `agent` may fetch `path` (with its query). The group of the agent's own name, else that of `*`."""
-        own = [name for name in self.groups if name != "*" and name in agent.lower()]
-        rules = self.groups.get(max(own, key=len) if own else "*", ())
-        matching = [rule for rule in rules if rule.matches(path)]
+        """Whether `agent` may fetch `path` (with its query).
+
+        The rules of every group of the agent's product token, together; else of those for `*` (RFC 9309, 2.2.1). The
+        longest matching rule wins, and of two equal ones that which allows.
+        """
+        token = product_token(agent)
+        own = [rules for name, rules in self.groups.items() if token and product_token(name) == token]
+        rules = [rule for group in own for rule in group] if own else self.groups.get("*", ())
+        asked = comparable(path)
+        matching = [rule for rule in rules if rule.matches(asked)]
         if not matching:
             return True
         longest = max(len(rule.path) for rule in matching)
         return any(rule.allow for rule in matching if len(rule.path) == longest)
+
+
+def product_token(agent: str) -> str:
+    """The product token at the beginning of a user agent's name, in lower case: `ExampleBot/1.0` → `examplebot`."""
+    found = _TOKEN.match(agent.strip())
+    return found.group().lower() if found else ""
+
+
+def comparable(path: str, *, rule: bool = False) -> str:
+    """A path with query in the form in which rules and URLs are compared (RFC 9309, 2.2.2).
+
+    Escapes of unreserved characters are undone, other characters beyond ASCII escaped, reserved ones escaped within
+    the query; a `*` or `$` of a URL is escaped, those of a `rule` stay as its wildcards. Idempotent.
+    """
+    before, mark, query = path.partition("?")
+    if rule:
+        end = "$" if (query if mark else before).endswith("$") else ""
+        before, query = (before, query[: len(query) - len(end)]) if mark else (before[: len(before) - len(end)], query)
+        return _uniform(before, "/:@!&'()+,;=*") + mark + _uniform(query, "=&+*") + end
+    return _uniform(before, "/:@!&'()+,;=") + mark + _uniform(query, "=&+")
+
+
+def _uniform(text: str, safe: str) -> str:
+    pieces = _ESCAPE.split(text)
+    return "".join(_octet(piece) if number % 2 else quote(piece, safe=safe) for number, piece in enumerate(pieces))
+
+
+def _octet(escape: str) -> str:
+    letter = chr(int(escape[1:], 16))
+    return letter if letter.isascii() and (letter.isalnum() or letter in "-._~") else escape.upper()
 
 
 def read_robots(data: bytes) -> Robots:
@@ -83,5 +122,5 @@ def read_robots(data: bytes) -> Robots:
         elif field is not None:
             open_group = False
             for agent in agents:
-                groups[agent].append(Rule(field == "allow", value))
+                groups[agent].append(Rule(field == "allow", comparable(value, rule=True)))
     return Robots({agent: tuple(rules) for agent, rules in groups.items()}, tuple(faulty))

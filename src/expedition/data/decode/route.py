@@ -26,6 +26,8 @@ from expedition.data.decode.sniff import HEAD_BYTES, Format, mismatched, sniff, 
 
 _PACKED = frozenset({Format.GZIP, Format.BZIP2, Format.XZ, Format.ZSTANDARD})
 _PACKED_SUFFIXES = {".gz": Format.GZIP, ".bz2": Format.BZIP2, ".xz": Format.XZ, ".zst": Format.ZSTANDARD}
+_MEDIUM = "medium"
+"""Name of a file that has none: its bytes alone say what it is."""
 _MEDIA = frozenset({Format.IMAGE, Format.AUDIO, Format.VIDEO})
 _BY_PATH = frozenset({Format.VIDEO, Format.PDF, Format.EPUB, Format.ZIP, Format.PARQUET, Format.AUDIO})
 _STREAMED = frozenset({Format.TAR, Format.JSONL, Format.WARC, Format.ARC, *_PACKED})
@@ -133,9 +135,15 @@ def _medium(raw: Raw, form: Format, rules: DecodeRules) -> Decoded:
 
 def _library(raw: Raw, form: Format, rules: DecodeRules) -> Decoded:
     if form is Format.PARQUET:
-        from expedition.data.decode.tables import parquet_pieces
+        from expedition.data.decode.parquet import parquet_pieces
 
-        return parquet_pieces(raw.path or io.BytesIO(raw.data or b""), rules.limits)
+        def medium(data: bytes, companion: Companion, inner: str) -> Decoded:
+            form = sniff(data[:HEAD_BYTES], _MEDIUM)
+            if form not in _MEDIA:
+                return iter((Fault(Reason.WRONG_FORMAT, f"{form} content where a medium should be", inner),))
+            return decode(Raw(_MEDIUM, data, None, raw.kind, companion, None, None, inner, raw.depth + 1), rules)
+
+        return parquet_pieces(raw.path or io.BytesIO(raw.data or b""), rules.limits, decode_medium=medium)
     from expedition.data.decode import books
 
     read = books.epub_pieces if form is Format.EPUB else books.pdf_pieces

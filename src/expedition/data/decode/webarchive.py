@@ -28,12 +28,15 @@ _TEXTS = ("text/", "application/xhtml", "application/xml", "application/json", "
 
 @dataclass(frozen=True, slots=True)
 class WebRecord:
-    """One record: its number and byte offset in the (unpacked) stream, headers in lower case, its block."""
+    """One record: its number and place in the (unpacked) stream, headers in lower case, its block."""
 
     number: int
     headers: Mapping[str, str]
     block: bytes
     fault: Fault | None = None
+    start: int = 0
+    end: int = 0
+    """Bytes [start, end) of the (unpacked) stream are the record, header and block."""
 
 
 def web_archive(raw: Raw, form: Format, rules: DecodeRules, packed: Format | None = None) -> Decoded:
@@ -62,7 +65,7 @@ def warc_records(stream: BinaryIO, limits: Limits) -> Iterator[WebRecord]:
         while line in (b"\r\n", b"\n"):
             line = source.line()
         number += 1
-        place = f"record {number}"
+        place, start = f"record {number}", source.position - len(line)
         if not line:
             if source.broken is not None and not cut:
                 yield WebRecord(number, {}, b"", Fault(source.broken, "the stream breaks off", place))
@@ -75,7 +78,7 @@ def warc_records(stream: BinaryIO, limits: Limits) -> Iterator[WebRecord]:
         headers = _headers(source)
         record = _warc_record(source, headers, number, limits)
         cut = record.fault is not None and record.fault.reason is Reason.TRUNCATED
-        yield record
+        yield replace(record, start=start, end=source.position)
 
 
 def arc_records(stream: BinaryIO, limits: Limits) -> Iterator[WebRecord]:
@@ -94,7 +97,7 @@ def arc_records(stream: BinaryIO, limits: Limits) -> Iterator[WebRecord]:
         if found is None:
             continue
         number += 1
-        place = f"record {number}"
+        place, start = f"record {number}", source.position - len(line)
         headers = {
             "warc-type": "response",
             "content-type": "application/http",
@@ -110,7 +113,7 @@ def arc_records(stream: BinaryIO, limits: Limits) -> Iterator[WebRecord]:
             cause = Reason.TRUNCATED if length <= limits.unpacked_bytes else Reason.DECLARED_LENGTH
             yield WebRecord(number, headers, b"", Fault(cause, f"{len(block)} of {length} bytes", place))
             continue
-        yield WebRecord(number, headers, block)
+        yield WebRecord(number, headers, block, start=start, end=source.position)
     if source.broken is not None:
         yield WebRecord(number + 1, {}, b"", Fault(source.broken, "the stream breaks off", f"record {number + 1}"))
 

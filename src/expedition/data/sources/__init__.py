@@ -9,10 +9,11 @@ Verbs (all that other rooms may call):
     list_items(source) -> [ItemRef]               sorted; large WARC, ARC and JSON-lines files in parts
     work_units(items) -> units of items           of about equal bytes; a function of the list alone
     read_documents(source, items, rules) -> batches and Rejected    lazily; pure; raises nothing for bad input
+    kept(source_folder) -> path → ItemRecord      where fetched files came from; records(source_folder): the whole log
     read_file(path, source_kind) -> FileOutcome   any single file: documents, rejects, repairs
-    Declaration, FileOutcome, ItemRef, Rejected, Repaired, SourceFolder, Survey    the nouns
+    Declaration, FileOutcome, ItemRecord, ItemRef, Rejected, Repaired, SourceFolder, Survey    the nouns
 Seams: a source is a folder; another origin (a store's prefix, a queue) gives ItemRefs and a reader of the same shape.
-Imports: errors, data.records, data.decode, data.stages.code (licences).  Imported by: data.build, cli.
+Imports: errors, data.records, data.decode, data.stages.code (licences).  Imported by: data.builder, cli.
 Reads / writes in the workspace: nothing.
 Invariants: parts of a file hold each record once [test_parts_hold_each_record_once]; order and ids depend on
     content and path alone [test_ids_depend_on_content_and_path_alone]; labelled folders are no sources
@@ -20,8 +21,10 @@ Invariants: parts of a file hold each record once [test_parts_hold_each_record_o
 Read in this order:
     declaration.py  walk.py  folder.py    what there is, and of which kind
     manifest.py                           captions, transcripts, subtitles, rigs, licences beside the documents
+    provenance.py                         where fetched files came from
     items.py  ranges.py                   what is read alone, and large files in parts
     read.py                               items → documents
+    raw.py                                a document → the raw bytes it was made from
 Try: expedition data sources DIR; pytest tests/data/sources
 """
 
@@ -32,16 +35,19 @@ from typing import Any
 __all__ = [
     "Declaration",
     "FileOutcome",
+    "ItemRecord",
     "ItemRef",
     "Rejected",
     "Repaired",
     "SourceFolder",
     "Survey",
     "discover",
+    "kept",
     "list_items",
     "read_declarations",
     "read_documents",
     "read_file",
+    "records",
     "survey",
     "work_units",
 ]
@@ -49,16 +55,19 @@ __all__ = [
 _HOMES = {
     "Declaration": "declaration",
     "FileOutcome": "read",
+    "ItemRecord": "provenance",
     "ItemRef": "items",
     "Rejected": "read",
     "Repaired": "read",
     "SourceFolder": "folder",
     "Survey": "folder",
     "discover": "folder",
+    "kept": "provenance",
     "list_items": "items",
     "read_declarations": "declaration",
     "read_documents": "read",
     "read_file": "read",
+    "records": "provenance",
     "survey": "folder",
     "work_units": "items",
 }

@@ -26,6 +26,8 @@ class Declaration:
     disputed: bool = False
     exclude: tuple[str, ...] = ()
     """Patterns (`*`, `?`, `[…]`) of paths below the source's folder that are left out; "*" leaves out all of it."""
+    origin: Mapping[str, Any] | None = None
+    """`from`: where its files are fetched from; `connector` and that connector's settings."""
     told: Mapping[str, Any] = field(default_factory=dict)
     """The other keys as they are (approval, policy, reason, languages, …), for the rooms that ask for them."""
 
@@ -75,13 +77,18 @@ def _declaration(name: str, entry: Any, path: Path) -> Declaration:
     patterns = (exclude,) if isinstance(exclude, str) else ("*",) if exclude is True else exclude or ()
     if not isinstance(patterns, list | tuple) or not all(isinstance(item, str) for item in patterns):
         raise InputError("exclude is no list of patterns", where=where, fix='write for example exclude: ["drafts/*"]')
-    known = {"kind", "licence", "license", "since", "disputed", "exclude", "name"}
+    origin = entry.get("from")
+    origin = {"connector": origin} if isinstance(origin, str) else origin
+    if origin is not None and not (isinstance(origin, dict) and isinstance(origin.get("connector"), str)):
+        raise InputError("from names no connector", where=f"{where}.from", fix="write from: {connector: NAME, …}")
+    known = {"kind", "licence", "license", "since", "disputed", "exclude", "name", "from"}
     return Declaration(
         kind=kind,
         licence=_text(entry, "licence", where) or _text(entry, "license", where),
         since=_text(entry, "since", where),
         disputed=disputed,
         exclude=tuple(patterns),
+        origin=origin,
         told={str(key): value for key, value in entry.items() if key not in known},
     )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import tarfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from expedition.data.decode.sniff import HEAD_BYTES, Format, sniff
 from expedition.data.sources.declaration import Declaration, Declarations, read_declarations
@@ -33,6 +35,7 @@ _LABELS = frozenset(
     ]
 )
 _SNIFFED = 300
+_SHARD_MEMBERS = 8
 _LONG_TEXT_BYTES = 8_000
 
 
@@ -86,10 +89,12 @@ def survey(data_dir: Path, declarations: Declarations | None = None) -> Survey:
     folders = sorted(
         path.name for path in data_dir.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX"))
     )
+    not_fetched = {name for name in stated if name not in folders and stated[name].origin is not None}
     for name in stated:
-        if name not in folders:
+        if name not in folders and name not in not_fetched:
             raise InputError(f"sources.yaml names {name!r}, which is not there", where=str(data_dir), fix="remove it")
-    sources, labelled, ignored = [], [], {}
+    sources, labelled = [], []
+    ignored = {name: f"not fetched yet: expedition data acquire --source {name}" for name in sorted(not_fetched)}
     for name in folders:
         declaration = stated.get(name, Declaration())
         if name.lower() in LABELLED_NAMES and declaration.kind is None:
@@ -168,9 +173,47 @@ def _form(folder: Path, file: Found) -> Format:
                 stream.seek(0)
                 inside = stream_head(stream, form, HEAD_BYTES)
                 form = sniff(inside, file.path.rsplit(".", 1)[0]) if inside else Format.BINARY
+            if form is Format.TAR:
+                return _form_inside(stream)
+        return _form_of_rows(folder / file.path) if form is Format.PARQUET else form
     except OSError:
         return Format.BINARY
-    return form
+
+
+def _form_inside(stream: BinaryIO) -> Format:
+    """The format of the media in a shard's first members, or TAR where there are none."""
+    stream.seek(0)
+    try:
+        with tarfile.open(fileobj=stream, mode="r:") as archive:
+            for member in itertools.islice(archive, _SHARD_MEMBERS):
+                opened = archive.extractfile(member) if member.isfile() else None
+                form = sniff(opened.read(HEAD_BYTES), member.name) if opened is not None else Format.EMPTY
+                if form in (Format.IMAGE, Format.AUDIO, Format.VIDEO):
+                    return form
+    except (tarfile.TarError, EOFError):
+        pass
+    return Format.TAR
+
+
+def _form_of_rows(path: Path) -> Format:
+    """The format of the media in a Parquet file's first row, or PARQUET where it holds none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from expedition.data.decode.parquet import media_columns
+
+    try:
+        table = pq.ParquetFile(path)
+        names = media_columns(table.schema_arrow)
+        batch = next(table.iter_batches(batch_size=1, columns=list(names)), None) if names else None
+    except (pa.ArrowException, ValueError):
+        return Format.PARQUET
+    for value in batch.to_pylist()[0].values() if batch is not None else ():
+        data = value.get("bytes") if isinstance(value, dict) else value
+        form = sniff(data[:HEAD_BYTES], "medium") if isinstance(data, bytes) else Format.EMPTY
+        if form in (Format.IMAGE, Format.AUDIO, Format.VIDEO):
+            return form
+    return Format.PARQUET
 
 
 def _has_urls(folder: Path, content: list[Found]) -> bool:

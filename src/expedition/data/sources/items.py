@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from expedition.data.decode.sniff import HEAD_BYTES, Format, sniff
 from expedition.data.sources.folder import SourceFolder
 from expedition.data.sources.manifest import Manifest, manifest_of
+from expedition.data.sources.ranges import divides
 from expedition.data.sources.walk import Found, walk
 from expedition.data.stages.code.licence import is_licence_file
 
@@ -54,7 +55,7 @@ def work_units(items: Sequence[ItemRef], target_bytes: int = 16 << 20, most: int
 def _file_items(source: SourceFolder, file: Found, manifest: Manifest, split_bytes: int) -> Iterator[ItemRef]:
     if file.path in manifest.metadata or (source.kind == "code" and is_licence_file(file.path)):
         return
-    form = _part_form(source, file) if file.size > split_bytes else None
+    form = _part_form(source, file, split_bytes) if file.size > split_bytes else None
     if form is None:
         yield ItemRef(source.name, file.path, "file", file.size)
         return
@@ -63,7 +64,7 @@ def _file_items(source: SourceFolder, file: Found, manifest: Manifest, split_byt
         yield ItemRef(source.name, file.path, f"part:{form}", end - start, start, end)
 
 
-def _part_form(source: SourceFolder, file: Found) -> str | None:
+def _part_form(source: SourceFolder, file: Found, split_bytes: int) -> str | None:
     """How a large file may be cut, or None."""
     from expedition.data.decode.archives import stream_head
 
@@ -72,6 +73,8 @@ def _part_form(source: SourceFolder, file: Found) -> str | None:
         if form is Format.GZIP:
             stream.seek(0)
             inside = sniff(stream_head(stream, form, HEAD_BYTES), file.path.rsplit(".", 1)[0])
+            if not divides(source.folder / file.path, "gzip", split_bytes):
+                return None
             return {Format.WARC: "gzip-warc", Format.ARC: "gzip-arc"}.get(inside)
     return {Format.WARC: "warc", Format.ARC: "arc", Format.JSONL: "lines"}.get(form)
 

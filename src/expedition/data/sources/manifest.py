@@ -16,7 +16,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from expedition.data.decode.charset import readable_text
-from expedition.data.decode.code import header_licence
 from expedition.data.decode.companion import NOTHING, Companion, companion_of_row
 from expedition.data.decode.driving import Drive, camera_of
 from expedition.data.decode.interleaved import parts_of
@@ -25,6 +24,7 @@ from expedition.data.decode.piece import Fault, Refused
 from expedition.data.decode.rules import Limits
 from expedition.data.decode.sniff import SUFFIXES, Format, suffix_of
 from expedition.data.decode.tables import table_rows
+from expedition.data.sources.provenance import kept
 from expedition.data.sources.walk import Found, walk
 from expedition.data.stages.code.licence import is_licence_file, repository_licence
 
@@ -57,6 +57,8 @@ class Manifest:
     """Drives by the folder (or scene name) that they are listed under."""
     repositories: dict[str, str | None] = field(default_factory=dict)
     """Licence by the first folder below the source, None where it is known to have none."""
+    fetched: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
+    """(URL, licence) of files that were fetched, from the provenance log."""
 
     def companion(self, path: str) -> Companion:
         """The text that belongs to a medium."""
@@ -68,8 +70,12 @@ class Manifest:
         return companion_of_row(row, tuple(tracks)) if row or tracks else NOTHING
 
     def licence(self, path: str) -> str | None:
-        """Licence of the repository that a path lies in, or None."""
-        return self.repositories.get(path.split("/", 1)[0])
+        """Licence of the repository that a path lies in, else that under which the file was fetched, or None."""
+        return self.repositories.get(path.split("/", 1)[0]) or self.fetched.get(path, (None, None))[1]
+
+    def url(self, path: str) -> str | None:
+        """Where the file was fetched from, or None."""
+        return self.fetched.get(path, (None, None))[0]
 
     def _tracks(self, path: str, row: Mapping[str, Any]) -> list[str]:
         stated = row.get("subtitles")
@@ -98,7 +104,23 @@ def read_manifest(folder: Path, files: list[Found]) -> Manifest:
     _find_drives(names, manifest)
     _complete_drives(names, manifest)
     _find_licences(files, manifest)
+    _take_provenance(names, manifest)
     return manifest
+
+
+def _take_provenance(names: set[str], manifest: Manifest) -> None:
+    """URL, licence and what the origin said (a caption, a title) of files that were fetched."""
+    for record in kept(manifest.folder).values():
+        if record.path not in names:
+            continue
+        url = record.url if record.url.startswith(("https://", "http://", "s3://")) else None
+        manifest.fetched[record.path] = (url, record.licence)
+        if record.path in manifest.metadata:
+            continue
+        told = {"url": url, "licence": record.licence}
+        said = {name.lower(): value for name, value in record.meta.items()}
+        row = {**said, **{name: value for name, value in told.items() if value is not None}}
+        manifest.rows[record.path] = {**row, **manifest.rows.get(record.path, {})}
 
 
 def _sort(file: Found, names: set[str], stems: Mapping[str, str], manifest: Manifest) -> None:
@@ -345,5 +367,4 @@ def _find_licences(files: list[Found], manifest: Manifest) -> None:
     for repository, found in texts.items():
         if repository not in manifest.repositories:
             licence = repository_licence(found)
-            stated = next((spdx for text in found.values() if (spdx := header_licence(text))), None)
-            manifest.repositories[repository] = licence.spdx if licence is not None else stated
+            manifest.repositories[repository] = None if licence is None else licence.spdx

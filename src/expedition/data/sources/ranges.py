@@ -20,11 +20,26 @@ def part_of(path: Path, form: str, start: int, end: int) -> BinaryIO:
 
     Parts with adjoining bounds hold each record once. A gzip file that is one member lies whole in the first part.
     """
+    return io.BufferedReader(_Slice(path, *part_bounds(path, form, start, end)))
+
+
+def part_bounds(path: Path, form: str, start: int, end: int) -> tuple[int, int]:
+    """The bytes [first, last) of the file that `part_of` reads."""
     size = path.stat().st_size
     with path.open("rb") as stream:
         first = 0 if start <= 0 else _next(stream, form, start, size)
         last = size if end >= size else _next(stream, form, end, size)
-    return io.BufferedReader(_Slice(path, first, max(first, last)))
+    return first, max(first, last)
+
+
+def divides(path: Path, form: str, within: int) -> bool:
+    """Whether a second record begins in the first `within` bytes.
+
+    Where none does (a gzip file of one member), every part would be searched to the file's end for a place to begin.
+    """
+    with path.open("rb") as stream:
+        limit = min(within, path.stat().st_size)
+        return _next(stream, form, 1, limit) < limit
 
 
 def _next(stream: BinaryIO, form: str, start: int, size: int) -> int:

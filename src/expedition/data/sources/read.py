@@ -81,7 +81,7 @@ def read_documents(
             if isinstance(found, Fault):
                 yield Rejected(source.name, _path(source, item), _place(item, found.inner), found.reason, found.detail)
                 continue
-            document = _document(source, item, found, manifest.licence(item.path))
+            document = _document(source, item, found, manifest.licence(item.path), manifest.url(item.path))
             waiting.append(document)
             size += len(document.text) + sum(len(insert.data) for insert in document.inserts)
             if len(waiting) >= batch_documents or size >= _BATCH_BYTES:
@@ -167,7 +167,9 @@ def _place(item: ItemRef, inner: str) -> str:
     return f"@{item.start} {inner}".strip() if item.role.startswith("part:") else inner
 
 
-def _document(source: SourceFolder, item: ItemRef, piece: Piece, repository: str | None) -> Document:
+def _document(
+    source: SourceFolder, item: ItemRef, piece: Piece, licence: str | None, url: str | None = None
+) -> Document:
     inner, path = _place(item, piece.inner), _path(source, item)
     kind = piece.kind if piece.kind in KINDS else source.kind if source.kind in _TEXT_KINDS else "web"
     meta: dict[str, Any] = dict(piece.meta)
@@ -182,8 +184,8 @@ def _document(source: SourceFolder, item: ItemRef, piece: Piece, repository: str
         path=path,
         text=piece.text,
         inserts=piece.inserts,
-        url=piece.url,
-        licence=piece.licence or repository or source.licence,
+        url=piece.url or url,
+        licence=piece.licence or licence or source.licence,
         language=piece.language,
         meta=meta,
     )

@@ -1,4 +1,4 @@
-"""Licences: SPDX ids, their class, and how a text names one."""
+"""Licences of files and repositories: the SPDX expression that was found, and the class that decides on training."""
 
 from __future__ import annotations
 
@@ -7,84 +7,53 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from expedition.data.stages.code.spdx import NOASSERTION, LicenceMatch, joined, match_header, match_licence_text
+
 LicenceClass = Literal["permissive", "copyleft", "restricted", "unknown"]
 
 _PERMISSIVE_TEXT: Final = (
-    "MIT MIT-0 X11 Apache-2.0 Apache-1.1 BSD-2-Clause BSD-3-Clause BSD-1-Clause BSD-4-Clause 0BSD ISC Zlib "
-    "Unlicense CC0-1.0 CC-BY-4.0 CC-BY-3.0 CC-BY-2.0 BSL-1.0 Python-2.0 PSF-2.0 WTFPL NCSA PostgreSQL "
-    "UPL-1.0 AFL-3.0 MulanPSL-2.0 JSON Ruby PHP-3.01 Artistic-2.0 BlueOak-1.0.0 curl OpenSSL libpng-2.0 "
-    "Unicode-3.0 Unicode-DFS-2016 HPND ICU Public-Domain ECL-2.0 MS-PL"
+    "MIT MIT-0 MIT-CMU MIT-feh MIT-Modern-Variant X11 Apache-2.0 Apache-1.1 Apache-1.0 BSD-2-Clause BSD-3-Clause "
+    "BSD-1-Clause BSD-4-Clause BSD-4-Clause-UC BSD-2-Clause-Patent BSD-3-Clause-Clear BSD-3-Clause-LBNL "
+    "BSD-Source-Code 0BSD ISC Zlib zlib-acknowledgement Libpng Unlicense CC0-1.0 CC-PDDC CC-BY-4.0 CC-BY-3.0 "
+    "CC-BY-2.5 CC-BY-2.0 PDDL-1.0 BSL-1.0 Python-2.0 Python-2.0.1 PSF-2.0 CNRI-Python WTFPL NCSA PostgreSQL "
+    "UPL-1.0 AFL-2.1 AFL-3.0 MulanPSL-1.0 MulanPSL-2.0 JSON Ruby PHP-3.0 PHP-3.01 Artistic-2.0 BlueOak-1.0.0 curl "
+    "OpenSSL libpng-2.0 libtiff Unicode-3.0 Unicode-TOU Unicode-DFS-2015 Unicode-DFS-2016 HPND ICU Public-Domain "
+    "ECL-2.0 MS-PL NTP TCL W3C W3C-20150513 Xnet ZPL-2.0 ZPL-2.1 FTL IJG Info-ZIP Beerware EFL-2.0 SMLNJ Vim"
 )
-_PERMISSIVE: Final = frozenset(_PERMISSIVE_TEXT.split())
+_CASE: Final = {name.lower(): name for name in _PERMISSIVE_TEXT.split()}
 _COPYLEFT: Final = re.compile(
-    r"^(?:A?GPL|LGPL|MPL|EPL|CDDL|EUPL|OSL|CC-BY-SA|CPL|CECILL|SSPL|GFDL|ODbL|MS-RL|Sleepycat)\b", re.IGNORECASE
+    r"^(?:A?GPL|LGPL|MPL|EPL|CDDL|EUPL|OSL|CC-BY-SA|CPL|IPL|CECILL|SSPL|GFDL|ODbL|MS-RL|Sleepycat|QPL|RPL|APSL|NPL)\b",
+    re.IGNORECASE,
 )
 _RESTRICTED: Final = re.compile(r"-(?:NC|ND)\b|^(?:BUSL|Elastic|Commons-Clause|Proprietary|LicenseRef)", re.IGNORECASE)
-_SPDX_HEADER: Final = re.compile(r"SPDX-License-Identifier:[ \t]{0,4}([\w.()+ -]{2,100})")
-_CASE: Final = {name.lower(): name for name in _PERMISSIVE}
-
-# Sentences that only one licence's text or customary header holds, in order: the first that fits names it.
-_TEXTS: Final = tuple(
-    (spdx, re.compile(pattern, re.IGNORECASE))
-    for spdx, pattern in (
-        ("AGPL-3.0", r"gnu affero general public license"),
-        ("LGPL-3.0", r"gnu lesser general public license[\s\S]{0,200}version 3|lgpl[- ]?v?3"),
-        ("LGPL-2.1", r"gnu (?:lesser|library) general public license|lgpl"),
-        ("GPL-3.0", r"gnu general public license[\s\S]{0,200}version 3|gpl[- ]?v?3|either version 3 of the license"),
-        ("GPL-2.0", r"gnu general public license|gpl[- ]?v?2|either version 2 of the license"),
-        ("MPL-2.0", r"mozilla public license"),
-        ("EPL-2.0", r"eclipse public license"),
-        (
-            "Apache-2.0",
-            r"apache license,? ?(?:[\s#/*;-]{0,12})version 2|apache\.org/licenses/license-2\.0"
-            r"|licensed under the apache license|apache[- ]2\.0",
-        ),
-        ("BSL-1.0", r"boost software license"),
-        ("Unlicense", r"this is free and unencumbered software released into the public domain"),
-        ("CC0-1.0", r"cc0 1\.0|creativecommons\.org/publicdomain/zero"),
-        ("CC-BY-NC-4.0", r"creative ?commons[^\n]{0,60}non-?commercial|cc[- ]by[- ]nc"),
-        ("CC-BY-SA-4.0", r"creative ?commons[^\n]{0,60}share-?alike|cc[- ]by[- ]sa"),
-        ("CC-BY-4.0", r"creative ?commons attribution|cc[- ]by[- ]4"),
-        ("BSD-3-Clause", r"redistribution and use in source and binary forms[\s\S]{0,1800}neither the names? of"),
-        ("BSD-2-Clause", r"redistribution and use in source and binary forms"),
-        (
-            "ISC",
-            r"permission to use, copy, modify, and/?(?:or)? distribute this software for any purpose with or without"
-            r" fee"
-            r"|\bisc license",
-        ),
-        (
-            "MIT",
-            r"permission is hereby granted, free of charge, to any person obtaining a copy|\bmit license"
-            r"|licensed under (?:the )?mit\b",
-        ),
-        ("Zlib", r"this software is provided 'as-is', without any express or implied"),
-        ("BSD-3-Clause", r"\bbsd 3-clause|bsd-style licen[sc]e|3-clause bsd|bsd licen[sc]e"),
-        ("WTFPL", r"do what the fuck you want to public license"),
-        ("Public-Domain", r"(?:placed|released|dedicated|is) (?:in|into|to) the public domain|public domain\."),
-        ("Proprietary", r"all rights reserved\.[\s\S]{0,200}(?:proprietary|confidential)|proprietary and confidential"),
-    )
+_LICENCE_FILE: Final = re.compile(
+    r"(?:^|/)(?:(?:mit-)?licen[cs]e|copying|unlicense)(?:[.-][\w.-]{1,24})?$|(?:^|/)LICENSES/[\w.+-]{1,40}\.txt$",
+    re.IGNORECASE,
 )
-_LICENCE_FILE: Final = re.compile(r"(?:^|/)(?:licen[cs]e|copying|unlicense)(?:[.-][\w.-]{1,24})?$", re.IGNORECASE)
+_OF_OTHERS: Final = re.compile(r"3rd|third", re.IGNORECASE)
 _HEADER_CHARACTERS: Final = 4000
 
 
 @dataclass(frozen=True, slots=True)
 class Licence:
-    """An SPDX id (or expression) and the class that decides whether it may be trained on."""
+    """An SPDX id (or expression, or NOASSERTION) and the class that decides whether it may be trained on."""
 
     spdx: str
     klass: LicenceClass
 
 
 def class_of(spdx: str) -> LicenceClass:
-    """Class of an SPDX expression: the strictest part of an AND, the mildest of an OR."""
-    if " OR " in spdx:
-        classes = [class_of(part) for part in spdx.strip("()").split(" OR ")]
-        return min(classes, key=_STRICTNESS.index)
-    if " AND " in spdx:
-        return max((class_of(part) for part in spdx.strip("()").split(" AND ")), key=_STRICTNESS.index)
-    name = spdx.split(" WITH ")[0].strip("() ").removesuffix("+")
+    """Class of an SPDX expression: the strictest part of an AND, the mildest of an OR; AND binds closer."""
+    choices = _split(spdx, " OR ")
+    if len(choices) > 1:
+        return min(map(class_of, choices), key=_STRICTNESS.index)
+    parts = _split(spdx, " AND ")
+    if len(parts) > 1:
+        return max(map(class_of, parts), key=_STRICTNESS.index)
+    inner = spdx.strip()
+    if inner.startswith("(") and inner.endswith(")"):
+        return class_of(inner[1:-1])
+    name = inner.split(" WITH ")[0].strip("() ").removesuffix("+")
     if name.lower().removeprefix("licenseref-") == "public-domain":
         return "permissive"
     if _RESTRICTED.search(name):
@@ -97,31 +66,61 @@ def class_of(spdx: str) -> LicenceClass:
 _STRICTNESS: Final[list[LicenceClass]] = ["permissive", "copyleft", "restricted", "unknown"]
 
 
+def _split(expression: str, operator: str) -> list[str]:
+    """Parts of an expression at an operator outside of parentheses."""
+    parts, depth, start, at = [], 0, 0, 0
+    while at < len(expression):
+        depth += {"(": 1, ")": -1}.get(expression[at], 0)
+        if depth <= 0 and expression[at : at + len(operator)].upper() == operator:
+            parts.append(expression[start:at])
+            start = at = at + len(operator)
+            continue
+        at += 1
+    return [*parts, expression[start:]]
+
+
 def licence_of(text: str) -> Licence | None:
-    """The licence that a file's header or a licence text names; None where it names none."""
-    head = text[:_HEADER_CHARACTERS]
-    declared = _SPDX_HEADER.search(head)
-    if declared:
-        spdx = re.split(r"\*/|-->|#", declared.group(1))[0].strip(" -")
-        return Licence(_CASE.get(spdx.lower(), spdx), class_of(spdx))
-    # Comment signs at the beginnings of lines must not split a sentence.
-    head = re.sub(r"[ \t]*\n[ \t]{0,8}(?://+|#+|\*+|;+|--)?[ \t]*", " ", head)
-    for spdx, pattern in _TEXTS:
-        if pattern.search(head):
-            return Licence(spdx, class_of(spdx))
-    return None
+    """The licence that the head of a source file declares; None where it declares none."""
+    return _licence(match_header(text[:_HEADER_CHARACTERS]))
 
 
 def is_licence_file(path: str) -> bool:
-    """Whether a path is customarily a repository's licence text."""
+    """Whether a path is customarily a repository's licence text. Says where to look, never what the licence is."""
     return _LICENCE_FILE.search(path) is not None
 
 
-def repository_licence(files: Mapping[str, str]) -> Licence | None:
-    """The licence of a repository from its licence files (path → text); the mildest where several are offered."""
-    found = [
-        licence
+def repository_match(files: Mapping[str, str]) -> LicenceMatch | None:
+    """What the licence files among `files` (path → text) say together; None where there is no licence file.
+
+    Files that stand side by side as LICENSE-MIT and LICENSE-APACHE, or one whose words offer a choice, are joined by
+    OR; others all apply (AND). A file that only names licences says nothing beside one that holds a text. The score is
+    that of the weakest file.
+    """
+    found = {
+        path: match_licence_text(text)
         for path, text in sorted(files.items())
-        if is_licence_file(path) and (licence := licence_of(text)) is not None
-    ]
-    return min(found, key=lambda licence: _STRICTNESS.index(licence.klass), default=None)
+        if is_licence_file(path) and not _OF_OTHERS.search(path)
+    }
+    texts = {path: match for path, match in found.items() if match.evidence != "notice"} or found
+    if len(texts) <= 1:
+        return next(iter(texts.values()), None)
+    weakest = min(texts.values(), key=lambda match: (match.asserted, match.score))
+    if not weakest.asserted:
+        return weakest
+    names = [path.rsplit("/", 1)[-1].lower() for path in texts]
+    side_by_side = all(re.match(r"(?:un)?licen[cs]e[.-](?!md$|txt$|rst$)|mit-licen|unlicense", name) for name in names)
+    choice = side_by_side or any(match.choice for match in found.values())
+    return LicenceMatch(joined([match.spdx for match in texts.values()], choice), weakest.score, weakest.evidence)
+
+
+def repository_licence(files: Mapping[str, str]) -> Licence | None:
+    """The licence of a repository by its licence files (path → text): NOASSERTION where they match no known text."""
+    match = repository_match(files)
+    return None if match is None else Licence(match.spdx, class_of(match.spdx))
+
+
+def _licence(match: LicenceMatch) -> Licence | None:
+    if match.spdx == NOASSERTION:
+        return None
+    spdx = _CASE.get(match.spdx.lower(), match.spdx)
+    return Licence(spdx, class_of(spdx))
