@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from expedition.data.compliance.ledger import ANY_SCOPE, Entry, read, timestamp
+from expedition.data.compliance.ledger import ANY_SCOPE, Entry, now, read
 from expedition.errors import ComplianceRefused
 from expedition.workspace import Workspace
+
+STATES = ("approved", "expired", "refused", "revoked", "undecided")
 
 
 def covers(entry: Entry, source: str, scope: str) -> bool:
@@ -32,6 +34,16 @@ def approval_at(entries: Sequence[Entry], source: str, scope: str, at: str) -> E
     return None if entry.expires is not None and entry.expires <= at else entry
 
 
+def state_at(entries: Sequence[Entry], source: str, scope: str, at: str) -> str:
+    """One of `STATES`."""
+    entry = decision_at(entries, source, scope, at)
+    if entry is None:
+        return "undecided"
+    if entry.decision == "approve":
+        return "expired" if entry.expires is not None and entry.expires <= at else "approved"
+    return "refused" if entry.decision == "refuse" else "revoked"
+
+
 def why_refused(entries: Sequence[Entry], source: str, scope: str, at: str) -> str:
     """One sentence: why `source` may not be used for `scope` at `at`."""
     entry = decision_at(entries, source, scope, at)
@@ -46,10 +58,11 @@ def why_refused(entries: Sequence[Entry], source: str, scope: str, at: str) -> s
 def require_approval(ws: Workspace, source: str, at: str | None = None, scope: str = "training") -> Entry:
     """The approval of `source` for `scope` that is in force at `at` (ISO UTC; None: now).
 
-    Raises ComplianceRefused (exit 5), saying why and what to type, and CheckFailed if the ledger is damaged.
+    "Now" is never before the newest decision: a clock that was set back brings no revoked source back. Raises
+    ComplianceRefused (exit 5), saying why and what to type, and CheckFailed if the ledger is damaged.
     """
     entries = read(ws)
-    moment = timestamp() if at is None else at
+    moment = now(entries) if at is None else at
     approval = approval_at(entries, source, scope, moment)
     if approval is None:
         raise ComplianceRefused(
@@ -64,13 +77,19 @@ def require_use(ws: Workspace, source: str, acquired_at: str, at: str | None = N
     Raises ComplianceRefused: "use first, review later" is refused for ever, whatever was approved since.
     """
     approval = require_approval(ws, source, at, scope)
-    if approval_at(read(ws), source, scope, acquired_at) is None:
-        raise ComplianceRefused(
-            f"source {source!r} was acquired on {acquired_at}, when no approval was in force",
-            where=source,
-            fix="delete what was acquired and acquire it again under the approval: expedition data acquire",
-        )
+    refuse_early(read(ws), source, acquired_at, scope)
     return approval
+
+
+def refuse_early(entries: Sequence[Entry], source: str, acquired_at: str, scope: str) -> None:
+    """Raise ComplianceRefused unless an approval was in force when the item was acquired."""
+    if approval_at(entries, source, scope, acquired_at) is None:
+        raise ComplianceRefused(
+            f"source {source!r} was acquired on {acquired_at}, when no approval for scope {scope!r} was in force; "
+            "no later decision changes that",
+            where=source,
+            fix="take these files out of the data folder; new ones may come in now: expedition data acquire",
+        )
 
 
 def how_to_approve(source: str, scope: str) -> str:
