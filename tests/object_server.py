@@ -24,8 +24,8 @@ def weed_binary() -> Path | None:
 
 
 @contextmanager
-def object_server(folder: Path, bucket: str) -> Iterator[str]:
-    """Start the server, make `bucket`, give its endpoint; kill it at the end."""
+def object_server(folder: Path, bucket: str, volume_mib: int = 64) -> Iterator[str]:
+    """Start the server, make `bucket`, give its endpoint; kill it at the end. It holds 20 volumes."""
     binary = weed_binary()
     assert binary is not None
     ports = {name: _free_port() for name in ("s3", "master", "volume", "filer")}
@@ -48,9 +48,11 @@ def object_server(folder: Path, bucket: str) -> Iterator[str]:
     command = [
         str(binary), "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.port={ports['s3']}",
         f"-s3.config={config}", "-filer", f"-master.port={ports['master']}", f"-volume.port={ports['volume']}",
-        f"-filer.port={ports['filer']}", "-master.volumeSizeLimitMB=64", "-volume.max=20",
+        f"-filer.port={ports['filer']}", f"-master.volumeSizeLimitMB={volume_mib}", "-volume.max=20",
         f"-master.port.grpc={_free_port()}", f"-volume.port.grpc={_free_port()}", f"-filer.port.grpc={_free_port()}",
         f"-s3.port.grpc={_free_port()}",
+        # Two such servers at once would both want the fixed ports of what is not used here.
+        "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false",
     ]  # fmt: skip
     log = (folder / "weed.log").open("wb")
     process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)

@@ -8,10 +8,10 @@ Verbs (all that other rooms may call):
     Workspace.events(writer).append(kind, fields)   one durable event on this process's chain
     Workspace.lease(name)                           one live writer; `check()` before each commit
     layout                                          every key, as functions
-    AlreadyExists, NotFound                         what a store raises
+    store_at(place, create) -> Store                a place that need not be a workspace: a copy, a destination
+    AccessDenied, AlreadyExists, NotFound           what a store raises
     Event, Lease, Store                             the nouns
-Seams: Store (FolderStore, ObjectStore); a third needs the ten methods of `store.Store` and a URL scheme in
-    Workspace.open.
+Seams: Store (FolderStore, ObjectStore); a third needs the methods of `store.Store` and a URL scheme in `store_at`.
 Imports: errors.  Imported by: every other room.
 Reads / writes in the workspace: workspace.json, events/, leases/.
 Invariants: a reader never sees half a file [test_reader_never_sees_half_a_file]; of two writers one creates
@@ -27,6 +27,7 @@ Read in this order:
     hashes.py      content hashes, canonical JSON
     schema.py      schema versions
     workspace.py   what joins them
+    signing.py     Ed25519 signatures in DSSE envelopes
     printable.py   text that is safe for a terminal
     orphans.py     children that do not outlive their parent
 Try: pytest tests/workspace
@@ -35,7 +36,7 @@ Try: pytest tests/workspace
 from expedition.workspace import layout
 from expedition.workspace.events import Event
 from expedition.workspace.lock import Lease
-from expedition.workspace.store import AlreadyExists, NotFound, Store
-from expedition.workspace.workspace import Workspace
+from expedition.workspace.store import AccessDenied, AlreadyExists, NotFound, Store
+from expedition.workspace.workspace import Workspace, store_at
 
-__all__ = ["AlreadyExists", "Event", "Lease", "NotFound", "Store", "Workspace", "layout"]
+__all__ = ["AccessDenied", "AlreadyExists", "Event", "Lease", "NotFound", "Store", "Workspace", "layout", "store_at"]

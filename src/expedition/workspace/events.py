@@ -88,6 +88,33 @@ def read_events(store: Store, kind_prefix: str | None = None) -> Iterator[Event]
             yield event
 
 
+def chain_events(store: Store, writer: str) -> tuple[list[Event], list[str]]:
+    """The events of one writer's chains in order of time, and what is wrong with these chains.
+
+    Other chains are neither listed nor read.
+    """
+    events: list[Event] = []
+    problems: list[str] = []
+    own = re.compile(rf"{re.escape(writer)}-\d{{17}}-\d+-[0-9a-f]+")
+    for chain in filter(own.fullmatch, store.folders(EVENTS)):
+        previous = FIRST_PREVIOUS
+        for number, key in enumerate(store.list(f"{EVENTS}/{chain}")):
+            try:
+                raw = json.loads(store.read(key))
+                event = _event(raw)
+                digest = sha256_bytes(canonical_json({name: raw[name] for name in raw if name != "hash"}))
+            except (ValueError, KeyError, TypeError, NotFound):
+                problems.append(f"{key} is not an event")
+                continue
+            if digest != event.hash:
+                problems.append(f"chain {chain}: event {number} was changed")
+            elif (event.sequence, event.previous) != (number, previous):
+                problems.append(f"chain {chain}: event {number} is missing or out of place")
+            previous = event.hash
+            events.append(event)
+    return sorted(events, key=lambda event: (event.time, event.chain, event.sequence)), problems
+
+
 def verify_events(store: Store) -> list[str]:
     """What is wrong with the log, one sentence each; empty when every chain and anchor holds."""
     problems: list[str] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,14 @@ def sha256_file(path: Path) -> str:
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_pieces(pieces: Iterable[bytes]) -> str:
+    """Hex SHA-256 of pieces put together."""
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
     return digest.hexdigest()
 
 

@@ -12,6 +12,7 @@ PAGE_HEALTH = "watch/page.json"
 GOODPUT = "cluster/goodput.json"
 VOYAGE_STEPS = "voyage/steps"
 DATASET = "dataset"
+BUILDS = "data/builds"
 
 
 def dataset(version: str, name: str = DATASET) -> str:
@@ -22,6 +23,21 @@ def dataset(version: str, name: str = DATASET) -> str:
 def manifest(version: str, name: str = DATASET) -> str:
     """Manifest of a dataset version; it is written last and makes the version exist."""
     return f"{dataset(version, name)}/manifest.json"
+
+
+def signature(version: str, name: str = DATASET) -> str:
+    """Signature of a dataset version: beside its folder, so that signing again never writes into the version."""
+    return f"data/signatures/{name}/{version}.dsse.json"
+
+
+def public_key(fingerprint: str) -> str:
+    """A public key (PEM) that something here was signed with, by the SHA-256 of its file."""
+    return f"keys/{fingerprint}.pem"
+
+
+def build_status(version: str) -> str:
+    """How far an unfinished build of a version is."""
+    return f"{BUILDS}/{version}.json"
 
 
 def run(name: str) -> str:

@@ -70,6 +70,11 @@ class Lease:
                 fix="another process went on; nothing was overwritten",
             )
 
+    def live_holder(self) -> dict[str, Any] | None:
+        """The record (host, pid, renewed …) of the live process that holds this lease; None if there is none."""
+        holder = self._holder()
+        return holder if holder is not None and self._alive(holder) else None
+
     def release(self) -> None:
         """Give the lease back; safe to call twice."""
         self._stop.set()

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from expedition.errors import InputError, StorageError, UsageError
 from expedition.workspace.atomic import ASIDE_PREFIX, commit_file, create_atomic, storage_errors, write_atomic
+from expedition.workspace.hashes import CHUNK_BYTES
 
 
 class NotFound(InputError):
@@ -22,6 +24,10 @@ class NotFound(InputError):
 
 class AlreadyExists(StorageError):
     """A create-only write met an existing key: another writer was first."""
+
+
+class AccessDenied(StorageError):
+    """The store knows who asks and says no; trying again does not help."""
 
 
 class Store(Protocol):
@@ -39,6 +45,10 @@ class Store(Protocol):
         """`length` bytes from `start` (fewer at the end). Raises NotFound."""
         ...
 
+    def stream(self, key: str) -> Iterator[bytes]:
+        """All bytes of `key` in pieces of some MiB, whole or an error. Raises NotFound, StorageError."""
+        ...
+
     def write(self, key: str, data: bytes) -> None:
         """Replace `key`. Raises StorageError."""
         ...
@@ -47,8 +57,8 @@ class Store(Protocol):
         """Write `key` once. Raises AlreadyExists if it is there."""
         ...
 
-    def upload(self, key: str, path: Path) -> None:
-        """Replace `key` with a local file's content; the file may be consumed (moved)."""
+    def upload(self, key: str, path: Path, *, keep: bool = False) -> None:
+        """Replace `key` with a local file's content; the file may be consumed (moved) unless `keep`."""
         ...
 
     def local(self, key: str) -> Path:
@@ -63,8 +73,16 @@ class Store(Protocol):
         """Bytes of `key`. Raises NotFound."""
         ...
 
+    def tag(self, key: str) -> str:
+        """Something that differs after `key` was replaced: an ETag, or size and time. Raises NotFound."""
+        ...
+
     def list(self, prefix: str = "") -> Iterator[str]:
         """All keys under the folder `prefix`, recursively, sorted."""
+        ...
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Names of the folders directly below the folder `prefix`, sorted; keys below them are not listed."""
         ...
 
     def delete(self, key: str) -> None:
@@ -108,6 +126,12 @@ class FolderStore:
         finally:
             os.close(descriptor)
 
+    def stream(self, key: str) -> Iterator[bytes]:
+        path = self.local(key)
+        with path.open("rb") as file:
+            while piece := file.read(CHUNK_BYTES):
+                yield piece
+
     def write(self, key: str, data: bytes) -> None:
         write_atomic(self._path(key), data)
 
@@ -115,16 +139,23 @@ class FolderStore:
         if not create_atomic(self._path(key), data):
             raise AlreadyExists(f"already there: {key}", where=self.describe())
 
-    def upload(self, key: str, path: Path) -> None:
+    def upload(self, key: str, path: Path, *, keep: bool = False) -> None:
         final = self._path(key)
         with storage_errors(final):
             final.parent.mkdir(parents=True, exist_ok=True)
+            if not keep:
+                try:
+                    commit_file(path, final)
+                except OSError:
+                    pass
+                else:
+                    return
+            aside = final.parent / f"{ASIDE_PREFIX}{final.name[:100]}-{uuid.uuid4().hex[:8]}"
             try:
-                commit_file(path, final)
-            except OSError:
-                aside = final.parent / f"{ASIDE_PREFIX}{final.name[:100]}-{os.getpid()}"
                 shutil.copyfile(path, aside)
                 commit_file(aside, final)
+            finally:
+                aside.unlink(missing_ok=True)
 
     def local(self, key: str) -> Path:
         path = self._path(key)
@@ -141,6 +172,13 @@ class FolderStore:
         except FileNotFoundError as error:
             raise NotFound(f"no such artefact: {key}", where=self.describe()) from error
 
+    def tag(self, key: str) -> str:
+        try:
+            found = self._path(key).stat()
+        except FileNotFoundError as error:
+            raise NotFound(f"no such artefact: {key}", where=self.describe()) from error
+        return f"{found.st_size}-{found.st_mtime_ns}"
+
     def list(self, prefix: str = "") -> Iterator[str]:
         top = self.root / checked_key(prefix) if prefix else self.root
         keys = sorted(
@@ -149,6 +187,12 @@ class FolderStore:
             if path.is_file() and not path.name.startswith(ASIDE_PREFIX) and ".scratch" not in path.parts
         )
         yield from keys
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        top = self._path(prefix)
+        if top.is_dir():
+            with os.scandir(top) as entries:
+                yield from sorted(entry.name for entry in entries if entry.is_dir())
 
     def delete(self, key: str) -> None:
         with storage_errors(self._path(key)):

@@ -12,7 +12,7 @@ from typing import Any
 from expedition.errors import InputError, StorageError, UsageError
 from expedition.workspace.atomic import storage_errors
 from expedition.workspace.events import Event, EventWriter, anchor_events, read_events, verify_events
-from expedition.workspace.hashes import CHUNK_BYTES, canonical_json, sha256_bytes, sha256_file
+from expedition.workspace.hashes import canonical_json, sha256_bytes, sha256_pieces
 from expedition.workspace.lock import Lease
 from expedition.workspace.store import FolderStore, Store
 
@@ -37,13 +37,7 @@ class Workspace:
         Raises UsageError if it is not one and `create` is false, StorageError if it cannot be written.
         """
         text = str(place)
-        store: Store
-        if "://" in text:
-            from expedition.workspace.objects import ObjectStore
-
-            store = ObjectStore(text)
-        else:
-            store = _folder_store(Path(text), create=create)
+        store = store_at(text, create=create)
         workspace = cls(store, text)
         if not store.exists(MARKER):
             if not create:
@@ -70,8 +64,7 @@ class Workspace:
 
         Its hash goes on the event chain first: evidence that was changed by another hand is noticed by the gates.
         """
-        text = json.dumps({**value, "schema": schema}, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        body = text.encode() + b"\n"
+        body = json_artefact(value, schema)
         self.events("artefacts").append(ARTEFACT_WRITTEN, key=key, sha256=sha256_bytes(body))
         self.store.write(key, body)
 
@@ -87,8 +80,8 @@ class Workspace:
         self.store.write(key, text.encode())
 
     def hash(self, key: str) -> str:
-        """Hex SHA-256 of the content of `key`."""
-        return sha256_file(self.store.local(key))
+        """Hex SHA-256 of the content of `key`, in bounded memory."""
+        return sha256_pieces(self.store.stream(key))
 
     def events(self, writer: str) -> EventWriter:
         """This process's event chain for `writer`."""
@@ -133,10 +126,26 @@ class Workspace:
         return self.store.root / key
 
     def bytes_of(self, key: str) -> Iterator[bytes]:
-        """The content of `key` in pieces of 1 MiB."""
-        size = self.store.size(key)
-        for start in range(0, size, CHUNK_BYTES):
-            yield self.store.read_range(key, start, CHUNK_BYTES)
+        """The content of `key` in pieces of some MiB."""
+        return self.store.stream(key)
+
+
+def json_artefact(value: dict[str, Any], schema: str) -> bytes:
+    """The bytes that `write_json` writes for `value`. Raises ValueError for NaN."""
+    text = json.dumps({**value, "schema": schema}, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return text.encode() + b"\n"
+
+
+def store_at(place: str, *, create: bool = False) -> Store:
+    """The store at a folder path or `s3://bucket/prefix?endpoint=…`, be it a workspace or not.
+
+    Raises UsageError for a place that is none, or a folder that is missing unless `create`.
+    """
+    if "://" in place:
+        from expedition.workspace.objects import ObjectStore
+
+        return ObjectStore(place)
+    return _folder_store(Path(place), create=create)
 
 
 def _folder_store(path: Path, *, create: bool) -> FolderStore:

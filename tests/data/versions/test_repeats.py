@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from expedition.data.engine import Limits
-from expedition.data.engine.tables import write_batches
+from expedition.data.engine.exchange import Reduce
+from expedition.data.engine.merge import sort_by
+from expedition.data.engine.tables import read_table, write_batches
 from expedition.data.records import DOCUMENT_SCHEMA, PLACEHOLDER, Document, Insert, document_batch
-from expedition.data.stages.dedup import NearRule
+from expedition.data.stages.dedup import Duplicate, NearRule
+from expedition.data.versions.compare import read_pairs
+from expedition.data.versions.components import large_star, small_star
 from expedition.data.versions.repeats import Repeats, find_repeats
 
 from .worldlet import document
@@ -51,19 +59,105 @@ def paths(tmp_path: Path) -> list[Path]:
     return [tmp_path / f"{part}.arrow" for part in range(3)]
 
 
-def test_exchange_finds_what_memory_finds(paths: list[Path], tmp_path: Path) -> None:
-    found = []
-    for name, memory_bytes in (("memory", 1 << 30), ("exchange", 0)):
-        repeats = Repeats(NearRule(), ("old", "new", "pictures"), memory_bytes)
-        found.append(find_repeats(paths, 1, repeats, tmp_path / name, Limits(workers=0)))
-    assert found[0] == found[1]
+def found(paths: list[Path], repeats: Repeats, workdir: Path, in_memory: bool) -> list[Duplicate]:
+    size = repeats.in_memory_bytes + (not in_memory)
+    return list(find_repeats(paths, size, repeats, workdir, Limits(workers=0)))
+
+
+@pytest.mark.parametrize("memory_bytes", [1 << 28, 4096])
+def test_exchange_finds_what_memory_finds(paths: list[Path], tmp_path: Path, memory_bytes: int) -> None:
+    repeats = Repeats(NearRule(), ("old", "new", "pictures"), memory_bytes=memory_bytes)
+    once = found(paths, repeats, tmp_path / "memory", in_memory=True)
+    assert found(paths, repeats, tmp_path / "exchange", in_memory=False) == once
     by_source = {item.id: item.source for item in documents()}
-    assert sum(by_source[item.id] == "new" for item in found[0]) == 10
-    assert sum(by_source[item.id] == "pictures" for item in found[0]) == 3
-    assert not any(by_source[item.id] == "old" for item in found[0])
+    assert sum(by_source[item.id] == "new" for item in once) == 10
+    assert sum(by_source[item.id] == "pictures" for item in once) == 3
+    assert not any(by_source[item.id] == "old" for item in once)
 
 
 def test_order_of_files_does_not_matter(paths: list[Path], tmp_path: Path) -> None:
     repeats = Repeats(NearRule(), ("old", "new"))
-    forward = find_repeats(paths, 1, repeats, tmp_path / "a", Limits(workers=0))
-    assert forward == find_repeats(paths[::-1], 1, repeats, tmp_path / "b", Limits(workers=0))
+    forward = found(paths, repeats, tmp_path / "a", in_memory=True)
+    assert forward == found(paths[::-1], repeats, tmp_path / "b", in_memory=True)
+
+
+@settings(max_examples=4, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 4), st.sampled_from([2048, 16_384, 1 << 26]))
+def test_both_ways_agree_on_any_skew(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, files: int, memory_bytes: int
+) -> None:
+    """Random clusters, one of them large, boilerplate that many share, exact copies; memory far too small, or ample."""
+    folder = tmp_path_factory.mktemp("skew")
+    chance = np.random.default_rng(seed)
+    made = []
+    for number in range(40 if memory_bytes == 2048 else 160):
+        cluster = int(chance.zipf(1.6)) % 12
+        body = text(cluster, changed=int(chance.integers(0, 3)))
+        if chance.random() < 0.3:
+            body = f"{text(99)} {text(1000 + number)[: chance.integers(20, 300)]}"
+        made.append(document(number, f"s{chance.integers(0, 3)}", chance.choice(["web", "code"]), body))
+    paths = []
+    for part in range(files):
+        paths.append(folder / f"{part}.arrow")
+        write_batches(paths[-1], DOCUMENT_SCHEMA, [document_batch(made[part::files])])
+    repeats = Repeats(NearRule(), ("s1", "s0"), memory_bytes=memory_bytes)
+    once = found(paths, repeats, folder / "memory", in_memory=True)
+    with pytest.MonkeyPatch.context() as patch:
+        # Hundreds of tiny partitions; that they outlive a power cut is not what is shown here.
+        patch.setattr("os.fsync", lambda handle: None)
+        assert found(paths, repeats, folder / "exchange", in_memory=False) == once
+    assert len(once) > 10
+
+
+def test_fingerprints_of_an_earlier_version_are_taken_up(paths: list[Path], tmp_path: Path) -> None:
+    repeats, kept = Repeats(NearRule(), ()), tmp_path / "kept"
+    find_repeats(paths[:2], 1, repeats, tmp_path / "v1", Limits(workers=0), kept)
+    before = {path: path.stat().st_mtime_ns for path in kept.rglob("fingerprints.arrow")}
+    find_repeats(paths, 1, repeats, tmp_path / "v2", Limits(workers=0), kept)
+    after = {path: path.stat().st_mtime_ns for path in kept.rglob("fingerprints.arrow")}
+    assert len(before) == 2 and len(after) == 3
+    assert before.items() <= after.items()
+
+
+def test_each_file_knows_its_own_copies(paths: list[Path], tmp_path: Path) -> None:
+    copies = find_repeats(paths, 1, Repeats(NearRule(), ("old", "new")), tmp_path / "work", Limits(workers=0))
+    every = {item.id for item in copies}
+    assert len(copies) == len(every) > 0
+    for path in paths:
+        ids = set(read_table(path).column("id").to_pylist())
+        removed = pickle.loads(pickle.dumps(copies.removed(path)))
+        assert {name for name in ids | every if name in removed} == ids & every
+        assert {item.id for item in copies.of_file(path)} == ids & every
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    edges=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=60),
+    piece=st.integers(1, 9),
+)
+def test_stars_are_the_components(
+    tmp_path_factory: pytest.TempPathFactory, edges: list[tuple[int, int]], piece: int
+) -> None:
+    """Alternating stars, with every group in pieces as well as whole, against union by hand."""
+    pairs = [(min(edge), max(edge)) for edge in edges if edge[0] != edge[1]]
+    label = {node: node for pair in pairs for node in pair}
+    for _ in label:
+        for a, b in pairs:
+            label[a] = label[b] = min(label[a], label[b])
+    folder = tmp_path_factory.mktemp("stars")
+    level = np.array(pairs, np.int64).reshape(-1, 2)
+    for round_ in range(40):
+        both = np.concatenate([level, level[:, ::-1]])
+        level, changed = one_star(both, "a", large_star, folder / f"{round_}-l", piece)
+        level, more = one_star(level, "b", small_star, folder / f"{round_}-s", piece)
+        if not changed + more:
+            break
+    assert {b: a for a, b in level.tolist()} == {node: root for node, root in label.items() if node != root}
+
+
+def one_star(pairs: np.ndarray, key: str, reduce: Reduce, folder: Path, piece: int) -> tuple[np.ndarray, int]:
+    folder.mkdir()
+    table = sort_by(pa.table({"a": pairs[:, 0], "b": pairs[:, 1]}), key)
+    chunks = (table.slice(start, piece) for start in range(0, table.num_rows, piece))
+    summary = reduce(0, chunks, folder)
+    return np.concatenate([np.empty((0, 2), np.int64), *read_pairs(folder / "pairs.arrow")]), summary["changed"]

@@ -19,13 +19,21 @@ from expedition.data.records import PLACEHOLDER
 from expedition.data.tokenizer import Tokenizer
 from expedition.data.versions.difference import difference
 from expedition.data.versions.index import DROPPED, INDEX, LINEAGE, STATISTICS
-from expedition.data.versions.issues import change_issue, list_issues, next_version, open_issue, record_findings
-from expedition.data.versions.lineage import of_document, of_source, of_token
-from expedition.data.versions.manifest import read_manifest, verify, versions
+from expedition.data.versions.issues import (
+    add_issue,
+    close_issue,
+    list_issues,
+    next_version,
+    plan_issue,
+    record_findings,
+)
+from expedition.data.versions.lineage import of_documents, of_source, of_token
+from expedition.data.versions.manifest import read_manifest, versions
 from expedition.data.versions.mixture import shares
 from expedition.data.versions.plan import HELDOUT, is_heldout, plan_shards
 from expedition.data.versions.shards import npy, read_tokens
 from expedition.data.versions.tar import TarWriter
+from expedition.data.versions.verification import verify
 from expedition.errors import CheckFailed, UsageError
 from expedition.plan import load_programme
 from expedition.workspace import Workspace, layout
@@ -138,12 +146,11 @@ def test_lineage_leads_from_a_token_to_its_item(built: Any) -> None:
         assert before["token_end"] == after["token_first"]
     row = of_token(ws, "v0.1", table[3]["token_first"])
     assert (row["id"], row["path"], row["approval_id"]) == (table[3]["id"], table[3]["path"], "L000001")
-    assert of_document(ws, "v0.1", table[3]["id"])["kept"]
+    known = of_documents(ws, "v0.1", [table[3]["id"], "0" * 32])
+    assert list(known) == [table[3]["id"]] and known[table[3]["id"]]["lineage"] == table[3]
     assert of_source(ws, "v0.1", "pages")["documents"] == sum(row["source"] == "pages" for row in table)
     with pytest.raises(UsageError, match="outside"):
         of_token(ws, "v0.1", table[-1]["token_end"])
-    with pytest.raises(UsageError, match="never seen"):
-        of_document(ws, "v0.1", "0" * 32)
 
 
 def test_difference_counts_what_came_and_went(tmp_path: Path) -> None:
@@ -152,10 +159,17 @@ def test_difference_counts_what_came_and_went(tmp_path: Path) -> None:
     sealed(tmp_path, version="v0.2", without=frozenset([gone.id]))
     found = difference(ws, "v0.1", "v0.2")
     assert found["documents"]["removed"] == 1 and found["documents"]["added"] == 0
-    assert list(found["sources"]) == [gone.source]
+    tokens = {name: row["old"] - row["new"] for name, row in found["sources"].items()}
+    assert [name for name, count in tokens.items() if count] == [gone.source]
+    assert sum(row["new_share"] for row in found["sources"].values()) == pytest.approx(1.0)
+    assert [(row["reason"], row["source"], row["documents"]) for row in found["out"]] == [
+        ("copy: repeats", gone.source, 1)
+    ]
+    assert found["in"] == []
     assert found["dropped"] == {"dedup: repeats": {"old": 0, "new": 1}}
     assert found["tokenizer_equal"]
-    assert not of_document(ws, "v0.2", gone.id)["kept"]
+    assert list(of_documents(ws, "v0.2", [gone.id])[gone.id]) == ["dropped"]
+    assert difference(ws, "v0.1", "v0.2", partition_rows=7) == found
     assert [row["id"] for row in pq.read_table(ws.store.local(f"{layout.dataset('v0.2')}/{DROPPED}")).to_pylist()] == [
         gone.id
     ]
@@ -175,15 +189,34 @@ def test_mixture_stands_beside_the_plan(built: Any) -> None:
 
 def test_issues_follow_what_builds_see(tmp_path: Path) -> None:
     ws = Workspace.open(tmp_path / "ws", create=True)
-    mine = open_issue(ws, "Captions repeat the file name", "v0.1")
-    assert (mine.status, change_issue(ws, mine.id, planned_version="v0.3").status) == ("open", "planned")
+    mine = add_issue(ws, "Captions repeat the file name", "v0.1", modality="image", severity="high")
+    assert (mine.status, plan_issue(ws, mine.id, "v0.3").status) == ("open", "planned")
     assert len(record_findings(ws, "v0.1", {"unreadable files": "3 files"}, next_version("v0.1"))) == 2
     seen = {issue.id: issue for issue in list_issues(ws)}["auto-unreadable-files"]
     assert (seen.found_in, seen.planned_version) == ("v0.1", "v0.2")
     record_findings(ws, "v0.2", {}, "v0.3")
-    assert {issue.id: issue.status for issue in list_issues(ws)}["auto-unreadable-files"] == "fixed"
+    seen = {issue.id: issue for issue in list_issues(ws, "v0.2")}["auto-unreadable-files"]
+    assert (seen.status, seen.fixed_in) == ("fixed", "v0.2")
+    assert [issue.id for issue in list_issues(ws, "v0.3")] == [mine.id]
     with pytest.raises(UsageError, match="known"):
-        change_issue(ws, "none")
+        plan_issue(ws, "none", "v0.2")
+
+
+def test_issue_is_closed_by_evidence_alone(tmp_path: Path) -> None:
+    ws, _ = sealed(tmp_path)
+    issue = add_issue(ws, "Captions repeat the file name", "v0.1", "v0.1")
+    with pytest.raises(UsageError, match="without evidence"):
+        close_issue(ws, issue.id, [], fixed_in="v0.1")
+    with pytest.raises(UsageError, match="no key of the workspace"):
+        close_issue(ws, issue.id, ["looks fine"], fixed_in="v0.1")
+    with pytest.raises(UsageError, match="there is no dataset v9"):
+        close_issue(ws, issue.id, [f"{FOLDER}/report.json"], fixed_in="v9")
+    assert list_issues(ws) == [issue]
+    closed = close_issue(ws, issue.id, [f"{FOLDER}/report.json"], fixed_in="v0.1")
+    assert closed.evidence == (f"{FOLDER}/report.json sha256:{ws.hash(f'{FOLDER}/report.json')}",)
+    assert (closed.status, closed.fixed_in) == ("fixed", "v0.1")
+    events = [event for event in ws.events_all("data.issue") if event.fields["issue"] == issue.id]
+    assert [event.kind for event in events] == ["data.issue.added", "data.issue.closed"]
 
 
 @given(payloads=st.lists(st.binary(max_size=1500), max_size=8))

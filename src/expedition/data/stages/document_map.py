@@ -76,7 +76,17 @@ def map_documents(
         for row, outcome in zip(rows, outcomes, strict=True)
         if outcome.drop is not None
     )
-    return StageResult(batch=_apply(batch, rows, outcomes), dropped=dropped, changed=dict(changed), counts=dict(counts))
+    pairs = zip(rows, outcomes, strict=True)
+    changes = {row.id: told for row, outcome in pairs if outcome.drop is None and (told := _changes(row, outcome))}
+    return StageResult(_apply(batch, rows, outcomes), dropped, dict(changed), dict(counts), changes)
+
+
+def _changes(row: Row, outcome: Outcome) -> tuple[str, ...]:
+    """What was done to a document, for its lineage: the rule's own words with their counts, and new labels."""
+    labels = [("language", outcome.language, row.language), ("licence", outcome.licence, row.licence)]
+    told = [f"{name} {value}" for name, value, before in labels if value is not None and value != before]
+    counted = [f"{name} {count}" for name, count in sorted(outcome.counts.items())] if outcome.changed else []
+    return (*outcome.changed, *counted, *told)
 
 
 def _guard(row: Row, outcome: Outcome) -> Outcome:

@@ -11,16 +11,23 @@ from typing import Any
 from expedition.data.compliance import (
     Acquired,
     Entry,
+    Handling,
     Offer,
     acquire,
     handling,
+    listed,
+    missing_stages,
+    now,
+    read,
     require_acquired_use,
     require_approval,
+    state_at,
 )
-from expedition.data.compliance.policy import Handling
 from expedition.data.sources import ItemRef, SourceFolder, list_items, survey
 from expedition.errors import ComplianceRefused, InputError
+from expedition.plan.data import DataPlan
 from expedition.workspace import Workspace
+from expedition.workspace.hashes import sha256_file
 
 BENCHMARK_FOLDERS = ("eval", "evaluation", "evals", "benchmarks")
 
@@ -64,6 +71,9 @@ class Approved:
 
     used: tuple[UsedSource, ...]
     unapproved: Mapping[str, str]
+    """Sources that are left out, with a sentence each."""
+    states: Mapping[str, str]
+    """Why, in a word, by source: refused, revoked, expired or undecided."""
     later: tuple[str, ...]
     labelled: tuple[str, ...]
     ignored: Mapping[str, str]
@@ -85,21 +95,24 @@ def approved_sources(
 ) -> Approved:
     """Discover, ask the ledger, register what comes in. Writes data/acquired/.
 
-    Raises ComplianceRefused for a source without approval (unless `skip_unapproved`) and, always, for one whose files
-    came in before their approval; InputError where nothing is left to build from.
+    A source that was refused or revoked is left out and listed. Raises ComplianceRefused for one on which nobody
+    decided, or whose approval has ended (unless `skip_unapproved`), and, always, for one whose files came in before
+    their approval; InputError where nothing is left to build from.
     """
     found = survey(data_dir)
     taking_part = [item for item in found.sources if version_order(item.since) <= version_order(version)]
     unapproved = _unapproved(ws, taking_part, scope)
-    if unapproved and not skip_unapproved:
-        name = min(unapproved)
-        others = (
-            f" (and {len(unapproved) - 1} more: {', '.join(sorted(unapproved)[1:])})" if len(unapproved) > 1 else ""
-        )
+    entries = read(ws)
+    states = {name: state_at(entries, name, scope, now(entries)) for name in unapproved}
+    open_ones = sorted(name for name, state in states.items() if state not in ("refused", "revoked"))
+    if open_ones and not skip_unapproved:
+        name = open_ones[0]
+        others = f" (and {len(open_ones) - 1} more: {', '.join(open_ones[1:])})" if len(open_ones) > 1 else ""
         raise ComplianceRefused(
             f"{unapproved[name]}{others}",
             where=str(data_dir / name),
-            fix=f"expedition compliance approve {name} --who NAME --why REASON --document FILE --scope {scope}",
+            fix=f"expedition compliance approve {name} --who NAME --why REASON --document FILE --scope {scope}, "
+            "or refuse it; --skip-unapproved builds without it",
         )
     used = tuple(_used(ws, item, scope) for item in taking_part if item.name not in unapproved)
     if not used:
@@ -111,7 +124,7 @@ def approved_sources(
     later = tuple(sorted(item.name for item in found.sources if item not in taking_part))
     folders = [data_dir.absolute() / name for name in BENCHMARK_FOLDERS if name in found.labelled]
     benchmarks = folders[0] if folders else data_dir.absolute() / BENCHMARK_FOLDERS[0]
-    return Approved(used, unapproved, later, found.labelled, found.ignored, benchmarks)
+    return Approved(used, unapproved, states, later, found.labelled, found.ignored, benchmarks)
 
 
 def _unapproved(ws: Workspace, sources: list[SourceFolder], scope: str) -> dict[str, str]:
@@ -145,4 +158,42 @@ def _acquire(ws: Workspace, source: SourceFolder, items: Sequence[ItemRef], scop
     for item in items:
         path = f"{source.name}/{item.path}"
         files[path] = files.get(path, 0) + item.size_bytes
-    return acquire(ws, Offer(source.name, files, source.name, source.licence), scope)
+    known = {item.path for item in listed(ws, source.name)}
+    hashes = {path: digest for path in files if path not in known and (digest := _hash(source, path)) is not None}
+    folder = str(source.root.absolute())
+    return acquire(ws, Offer(source.name, files, source.name, source.licence, folder=folder, sha256=hashes), scope)
+
+
+def _hash(source: SourceFolder, path: str) -> str | None:
+    """Content hash of an item's file; None for an item that is no single file, such as a drive."""
+    file = source.folder / path.removeprefix(f"{source.name}/")
+    return sha256_file(file) if file.is_file() else None
+
+
+def refuse_unfit_plan(plan: DataPlan, used: Sequence[UsedSource]) -> None:
+    """That the programme does what anonymise approvals ask for.
+
+    Raises ComplianceRefused where the stage list of such a source's kind lacks a stage that its approval names, or the
+    programme would keep its personal data.
+    """
+    for source in used:
+        required = source.handling.stages
+        if not required:
+            continue
+        kind = source.folder.kind
+        lacking = missing_stages(required, plan.stages.get(kind, ()))
+        if lacking:
+            raise ComplianceRefused(
+                f"source {source.name!r} is approved as anonymised ({source.approval.id}) by the stages "
+                f"{', '.join(required)}; the programme's list for {kind} lacks {', '.join(lacking)}",
+                where=f"data.stages.{kind}",
+                fix=f"add {', '.join(lacking)} to data.stages.{kind}",
+            )
+        policy = plan.sources.get(source.name)
+        if policy is not None and policy.pii == "keep":
+            raise ComplianceRefused(
+                f"source {source.name!r} is approved as anonymised ({source.approval.id}); the programme would keep "
+                "its personal data",
+                where=f"data.sources.{source.name}.pii",
+                fix="write pii: redact or pii: drop",
+            )

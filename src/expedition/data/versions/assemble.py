@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,9 +18,10 @@ from typing import Any
 import pyarrow as pa
 
 from expedition.data.engine import Exchange, Limits, Outcome, Task, exchange, map_shards
-from expedition.data.engine.shard import ProgressCallback, Summary
+from expedition.data.engine.shard import Summary
 from expedition.data.engine.tables import read_batches, write_batches, write_table
 from expedition.data.tokenizer import Tokenizer
+from expedition.data.versions.decisions import META
 from expedition.data.versions.index import BuiltShard
 from expedition.data.versions.plan import ShardPlan
 from expedition.data.versions.rows import ROW_SCHEMA, rows_of
@@ -34,6 +35,16 @@ ROWS = "rows.arrow"
 SHARD = "shard.tar"
 PLACED = "placed.arrow"
 _TOKENISE_ROWS = 64
+SLOWEST_BYTES_PER_S = 200_000
+"""A file that is tokenised more slowly than this is taken to hang."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Where a cap ends: documents with this id and larger ones are left out, for this reason."""
+
+    id: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +53,16 @@ class Prepared:
 
     key: str
     path: Path
-    removed: frozenset[str]
+    removed: Container[str]
+    """Ids of the copies in it."""
     withhold: bool = False
+    source: str = ""
+    cut: Cut | None = None
+    """What the source's approval leaves out beyond its caps."""
+
+    def keeps(self, document: str) -> bool:
+        """Whether the document with this id goes into the version."""
+        return document not in self.removed and (self.cut is None or document < self.cut.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +76,15 @@ class Tokenise:
     def __call__(self, prepared: Prepared, folder: Path) -> Summary:
         """Write `rows.arrow`; the summary counts rows."""
         rows = write_batches(folder / ROWS, ROW_SCHEMA, self._rows(prepared))
-        return {"rows": rows}
+        size = prepared.path.stat().st_size
+        return {"rows": rows, "counts": {"records_in": rows, "records_out": rows, "read_bytes": size}}
 
     def _rows(self, prepared: Prepared) -> Iterator[pa.RecordBatch]:
         tokenizer = loaded_tokenizer(self.tokenizer_folder)
         resolve = self.plan.resolver()
         for batch in read_batches(prepared.path):
             for start in range(0, batch.num_rows, _TOKENISE_ROWS):
-                documents = [
-                    row for row in batch.slice(start, _TOKENISE_ROWS).to_pylist() if row["id"] not in prepared.removed
-                ]
+                documents = [row for row in batch.slice(start, _TOKENISE_ROWS).to_pylist() if prepared.keeps(row["id"])]
                 if prepared.withhold:
                     documents = [minimised(row) for row in documents]
                 shards = [resolve(row["id"], row["kind"]) for row in documents]
@@ -76,8 +94,8 @@ class Tokenise:
 
 def minimised(row: dict[str, Any]) -> dict[str, Any]:
     """A document without what training does not need: URL and told meta go, its place in its file stays for lineage."""
-    inner = json.loads(row["meta"] or "{}").get("inner")
-    return {**row, "url": None, "meta": json.dumps({} if inner is None else {"inner": inner})}
+    told = json.loads(row["meta"] or "{}")
+    return {**row, "url": None, "meta": json.dumps({name: told[name] for name in ("inner", META) if name in told})}
 
 
 @lru_cache(maxsize=2)
@@ -106,16 +124,19 @@ def assemble(
     work: Tokenise,
     workdir: Path,
     limits: Limits,
-    progress: ProgressCallback | None = None,
 ) -> list[Outcome]:
     """Tokenise and write all shards below `workdir`; one outcome a unit of the plan. Blocking, restartable."""
-    tasks = [Task(item.key, item) for item in prepared]
-    tokenised = map_shards(work, tasks, workdir / "tokenise", limits, progress)
+    sizes = [item.path.stat().st_size for item in prepared]
+    tasks = [
+        Task(item.key, item, weight=size, extra_s=size / SLOWEST_BYTES_PER_S)
+        for item, size in zip(prepared, sizes, strict=True)
+    ]
+    tokenised = map_shards(work, tasks, workdir / "tokenise", limits)
     for outcome in tokenised:
         if outcome.quarantined is not None:
             raise CheckFailed(f"tokenising {outcome.key} failed: {outcome.quarantined}", where=str(outcome.folder))
     plan = Exchange(key="id", reduce=reduce_shard, partitions=len(work.plan.units), partition="shard")
-    return exchange([item.folder / ROWS for item in tokenised], plan, workdir / "shards", limits, progress)
+    return exchange([item.folder / ROWS for item in tokenised], plan, workdir / "shards", limits)
 
 
 def publish(

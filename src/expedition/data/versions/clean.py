@@ -10,11 +10,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from expedition.data.compliance import keeps
+from expedition.data.compliance import keeps, missing_stages
 from expedition.data.stages.stage import Dropped, Stage
+from expedition.data.versions.decisions import decisions_of, recorded
 from expedition.data.versions.tally import Tally
 
 COMPLIANCE = "compliance"
+MINIMAL_USE = "minimal use"
+NOT_ANONYMISED = "not anonymised"
 _WHERE = ("id", "source", "kind", "path", "url", "meta")
 
 
@@ -25,6 +28,8 @@ class Cleaning:
     stages: Sequence[Stage]
     share: float = 1.0
     """Largest share of documents that a minimal-use approval lets in."""
+    required: tuple[str, ...] = ()
+    """Stages that an anonymise approval asks for: documents of a kind that one of them does not look at are dropped."""
     tally: Tally = field(default_factory=Tally)
     dropped: list[dict[str, Any]] = field(default_factory=list)
 
@@ -34,6 +39,9 @@ class Cleaning:
             left = batch.filter(pc.equal(batch.column("kind"), kind))
             if self.share < 1.0:
                 left = self._minimal_use(left)
+            lacking = missing_stages(self.required, [stage.name for stage in self.stages if kind in stage.kinds])
+            if lacking and left.num_rows:
+                left = self._without(left, f"{NOT_ANONYMISED}: {', '.join(lacking)} not in the list of {kind}")
             for stage in self.stages:
                 if left.num_rows and kind in stage.kinds:
                     left = self._step(stage, left)
@@ -45,13 +53,18 @@ class Cleaning:
         cell = self._count(stage.name, batch, {item.id: item for item in result.dropped})
         cell.changed.update(result.changed)
         cell.counts.update(result.counts)
-        return result.batch
+        return recorded(result.batch, stage.name, result.changes)
 
     def _minimal_use(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         kept = [keeps(name, self.share) for name in batch.column("id").to_pylist()]
         lost = [name for name, keep in zip(batch.column("id").to_pylist(), kept, strict=True) if not keep]
-        self._count(COMPLIANCE, batch, {name: Dropped(name, "minimal use") for name in lost})
+        reason = f"{MINIMAL_USE}: share ≤ {self.share:g}"
+        self._count(COMPLIANCE, batch, {name: Dropped(name, reason) for name in lost})
         return batch.filter(pa.array(kept, pa.bool_()))
+
+    def _without(self, batch: pa.RecordBatch, reason: str) -> pa.RecordBatch:
+        self._count(COMPLIANCE, batch, {name: Dropped(name, reason) for name in batch.column("id").to_pylist()})
+        return batch.slice(0, 0)
 
     def _count(self, stage: str, batch: pa.RecordBatch, lost: dict[str, Dropped]) -> Any:
         cell = self.tally.cell(stage, batch.column("source")[0].as_py(), batch.column("kind")[0].as_py())
@@ -69,7 +82,8 @@ class Cleaning:
 def dropped_row(row: dict[str, Any], stage: str, reason: str, of: str | None = None) -> dict[str, Any]:
     """A row of the table of dropped documents, from a document's columns id, source, kind, path, url, meta."""
     named = {name: row[name] for name in ("id", "source", "kind", "path", "url")}
-    return {**named, "inner": inner_of(row["meta"]), "stage": stage, "reason": reason, "of": of}
+    told = {"inner": inner_of(row["meta"]), "decisions": decisions_of(row["meta"])}
+    return {**named, **told, "stage": stage, "reason": reason, "of": of}
 
 
 def inner_of(meta: str | None) -> str | None:

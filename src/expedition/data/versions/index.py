@@ -20,6 +20,7 @@ from expedition.data.versions.shards import PLACED_MEDIA_TYPE
 INDEX = "index/documents.parquet"
 LINEAGE = "lineage.parquet"
 STATISTICS = "statistics.parquet"
+SHARD_STATISTICS = "shard-statistics.parquet"
 DROPPED = "dropped.parquet"
 MODALITIES = ("text", "image", "video", "audio")
 
@@ -55,9 +56,12 @@ LINEAGE_SCHEMA = pa.schema(
         ("token_end", pa.int64()),
         ("acquired_at", pa.string()),
         ("approval_id", pa.string()),
+        ("decisions", pa.string()),
     ]
 )
-"""Stored tokens [token_first, token_end) of the version, counted over its documents in order, come from this item."""
+"""Stored tokens [token_first, token_end) of the version, counted over its documents in order, come from this item.
+
+`decisions` is what stages changed in the document: see `decisions.parse_decisions`."""
 
 STATISTICS_SCHEMA = pa.schema(
     [
@@ -72,6 +76,9 @@ STATISTICS_SCHEMA = pa.schema(
 )
 """Sums by source, kind and language; `<modality>_tokens` are after the loader's expansion."""
 
+SHARD_STATISTICS_SCHEMA = pa.schema([("shard", pa.string()), *STATISTICS_SCHEMA])
+"""The same sums a shard, a row group each; `shard` is its path in the version."""
+
 DROPPED_SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -83,6 +90,7 @@ DROPPED_SCHEMA = pa.schema(
         ("stage", pa.string()),
         ("reason", pa.string()),
         ("of", pa.string()),
+        ("decisions", pa.string()),
     ]
 )
 """Documents that are not in the version: which stage dropped them, why, and which document they repeat (`of`).
@@ -113,18 +121,24 @@ class Provenance:
 
 def write_tables(folder: Path, shards: Iterable[BuiltShard], provenance: Mapping[str, Provenance]) -> None:
     """Write index, lineage and statistics of `shards`, in their order, into `folder`; a shard in memory at a time."""
-    sums: dict[tuple[str, str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    sums = _no_sums()
     (folder / INDEX).parent.mkdir(parents=True, exist_ok=True)
     document, token = 0, 0
     with (
         pq.ParquetWriter(folder / INDEX, INDEX_SCHEMA, compression="zstd") as index,
         pq.ParquetWriter(folder / LINEAGE, LINEAGE_SCHEMA, compression="zstd") as lineage,
+        pq.ParquetWriter(folder / SHARD_STATISTICS, SHARD_STATISTICS_SCHEMA, compression="zstd") as by_shard,
     ):
         for shard in shards:
             placed = read_table(shard.placed)
             index.write_table(_index_rows(placed, shard.path, document))
             lineage.write_table(_lineage_rows(placed, provenance, document, token))
-            _add_sums(sums, placed)
+            of_shard = _no_sums()
+            _add_sums(of_shard, placed)
+            by_shard.write_table(_statistics(of_shard, SHARD_STATISTICS_SCHEMA, shard=shard.path))
+            for key, cell in of_shard.items():
+                for name, count in cell.items():
+                    sums[key][name] += count
             document += placed.num_rows
             token += shard.tokens
     pq.write_table(_statistics(sums), folder / STATISTICS, compression="zstd")
@@ -151,7 +165,7 @@ def _lineage_rows(placed: pa.Table, provenance: Mapping[str, Provenance], first:
     paths = placed.column("path").to_pylist()
     times = [provenance[name].acquired.at(path) for name, path in zip(sources, paths, strict=True)]
     columns: dict[str, Any] = {
-        name: placed.column(name) for name in ("id", "source", "kind", "path", "inner", "url", "licence")
+        name: placed.column(name) for name in ("id", "source", "kind", "path", "inner", "url", "licence", "decisions")
     }
     columns["doc"] = pa.array(np.arange(first, first + placed.num_rows))
     columns["token_first"] = pa.array(np.concatenate(([token], ends[:-1])) if len(ends) else ends)
@@ -161,7 +175,14 @@ def _lineage_rows(placed: pa.Table, provenance: Mapping[str, Provenance], first:
     return pa.table({name: columns[name] for name in LINEAGE_SCHEMA.names}, schema=LINEAGE_SCHEMA)
 
 
-def _add_sums(sums: dict[tuple[str, str, str], dict[str, int]], placed: pa.Table) -> None:
+_Sums = dict[tuple[str, str, str], dict[str, int]]
+
+
+def _no_sums() -> _Sums:
+    return defaultdict(lambda: defaultdict(int))
+
+
+def _add_sums(sums: _Sums, placed: pa.Table) -> None:
     columns = placed.select(["source", "kind", "language", "characters", "tokens", "modalities"])
     for row in columns.to_pylist():
         cell = sums[row["source"], row["kind"], row["language"]]
@@ -172,9 +193,10 @@ def _add_sums(sums: dict[tuple[str, str, str], dict[str, int]], placed: pa.Table
             cell[f"{name}_tokens"] += count
 
 
-def _statistics(sums: Mapping[tuple[str, str, str], Mapping[str, int]]) -> pa.Table:
+def _statistics(sums: _Sums, schema: pa.Schema = STATISTICS_SCHEMA, **columns: str) -> pa.Table:
     rows = [
         {
+            **columns,
             "source": source,
             "kind": kind,
             "language": language,
@@ -183,7 +205,7 @@ def _statistics(sums: Mapping[tuple[str, str, str], Mapping[str, int]]) -> pa.Ta
         }
         for (source, kind, language), cell in sorted(sums.items())
     ]
-    return pa.Table.from_pylist(rows, schema=STATISTICS_SCHEMA)
+    return pa.Table.from_pylist(rows, schema=schema)
 
 
 def totals(statistics: pa.Table, by: str) -> dict[str, dict[str, int]]:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from expedition.data.versions.index import DROPPED, INDEX, MODALITIES, STATISTICS, BuiltShard, totals
-from expedition.errors import CheckFailed, UsageError
+from expedition.errors import UsageError
 from expedition.workspace import Workspace, layout
 from expedition.workspace.hashes import sha256_file, sha256_json
 from expedition.workspace.schema import checked_schema
@@ -17,6 +17,8 @@ from expedition.workspace.schema import checked_schema
 SCHEMA = "data.manifest"
 HASHED_TABLES = (DROPPED, INDEX, STATISTICS)
 """Tables that are a function of content; lineage also says when things were acquired, so it is not among them."""
+
+_IDENTITY = ("dataset", "version", "parent", "seed", "stages", "tokenizer_fingerprint")
 
 
 def compose(
@@ -40,7 +42,6 @@ def compose(
         for item in shards
     ]
     hashes = {name: sha256_file(tables / name) for name in HASHED_TABLES}
-    names = ("dataset", "version", "parent", "seed", "stages", "tokenizer_fingerprint")
     return {
         **identity,
         "sources": [
@@ -56,7 +57,24 @@ def compose(
         "documents": sum(item.documents for item in shards),
         "tokens": sum(item.tokens for item in shards),
         "tables": hashes,
-        "content_hash": sha256_json([{name: identity[name] for name in names}, listed, hashes]),
+        "content_hash": sha256_json([{name: identity[name] for name in _IDENTITY}, listed, hashes]),
+    }
+
+
+def content_hash(manifest: Mapping[str, Any]) -> str:
+    """The content hash that a manifest's own fields give: another than it states means that it was edited.
+
+    Raises KeyError if a field that is hashed is missing.
+    """
+    return sha256_json(
+        [{name: manifest[name] for name in _IDENTITY}, list(manifest["shards"]), dict(manifest["tables"])]
+    )
+
+
+def listed_files(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """{name: {sha256, bytes}} of files below `folder`, in the form of a manifest's `files`."""
+    return {
+        name: {"sha256": sha256_file(folder / name), "bytes": (folder / name).stat().st_size} for name in sorted(names)
     }
 
 
@@ -78,18 +96,3 @@ def versions(ws: Workspace, dataset: str = layout.DATASET) -> list[str]:
     prefix = f"data/{dataset}"
     found = {key.split("/")[2] for key in ws.store.list(prefix) if key.endswith("/manifest.json")}
     return sorted(version for version in found if ws.store.exists(layout.manifest(version, dataset)))
-
-
-def verify(ws: Workspace, version: str, dataset: str = layout.DATASET) -> dict[str, Any]:
-    """Hash every shard and table of a version again. Raises CheckFailed at the first one that has changed."""
-    manifest = read_manifest(ws, version, dataset)
-    folder = layout.dataset(version, dataset)
-    expected = {item["path"]: item["sha256"] for item in manifest["shards"]} | manifest["tables"]
-    for path, digest in sorted(expected.items()):
-        if not ws.store.exists(f"{folder}/{path}") or ws.hash(f"{folder}/{path}") != digest:
-            raise CheckFailed(
-                "the file is missing or was changed after the version was built",
-                where=f"{folder}/{path}",
-                fix="restore it from a copy, or build another version: a version is never rebuilt in place",
-            )
-    return {"dataset": dataset, "version": version, "files": len(expected), "content_hash": manifest["content_hash"]}

@@ -19,18 +19,18 @@ import pyarrow as pa
 
 from expedition.data.decode import DecodeRules
 from expedition.data.engine import Limits, Outcome, Task, map_shards, release_quarantine
-from expedition.data.engine.shard import ProgressCallback, Summary
-from expedition.data.engine.tables import read_table, write_batches, write_table
+from expedition.data.engine.shard import Summary
+from expedition.data.engine.tables import TableWriter, read_table, write_batches
 from expedition.data.records import DOCUMENT_SCHEMA
 from expedition.data.sources import ItemRef, Rejected, SourceFolder, read_documents, work_units
 from expedition.data.sources.walk import walk
 from expedition.data.stages import BenchmarkIndex, standard_stages
-from expedition.data.stages.dedup import Duplicate
 from expedition.data.stages.stage import Stage
-from expedition.data.versions.approved import Approved, UsedSource
+from expedition.data.versions.approved import Approved, UsedSource, refuse_unfit_plan
 from expedition.data.versions.assemble import Prepared
-from expedition.data.versions.clean import Cleaning, dropped_row
+from expedition.data.versions.clean import COMPLIANCE, Cleaning, dropped_row, short
 from expedition.data.versions.code import code_version
+from expedition.data.versions.copies import Copies
 from expedition.data.versions.index import DROPPED_SCHEMA
 from expedition.data.versions.tally import Tally
 from expedition.errors import CheckFailed
@@ -44,6 +44,10 @@ DOCUMENTS = "documents.arrow"
 LOST = "dropped.arrow"
 UNIT_BYTES = 8 << 20
 UNIT_ITEMS = 128
+UNREADABLE_LISTED = 200
+"""Most unreadable parts of one unit that the report lists with their details; all are counted, and in LOST."""
+SLOWEST_BYTES_PER_S = 50_000
+"""A unit that is cleaned more slowly than this is taken to hang."""
 GIVEN_UP_ITEMS = 20
 GIVEN_UP_SHARE = 0.01
 """A build that gives up more than the larger of these (items, share of items) stops."""
@@ -70,6 +74,8 @@ class Unit:
     items: tuple[ItemRef, ...]
     share: float
     withhold: bool
+    required: tuple[str, ...] = ()
+    """Stages that every document must pass: see `Handling.stages`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +87,18 @@ class PrepareUnit:
     def __call__(self, unit: Unit, folder: Path) -> Summary:
         """Decode and clean; the summary holds counts, the tally and what could not be read."""
         stages, rules, batch_documents = workshop(self.setup)
-        cleaning = Cleaning(stages, unit.share)
+        cleaning = Cleaning(stages, unit.share, unit.required)
         found = _Found(cleaning)
         documents = read_documents(unit.source, unit.items, rules, batch_documents)
-        kept = write_batches(folder / DOCUMENTS, DOCUMENT_SCHEMA, found.batches(documents))
-        write_table(folder / LOST, pa.Table.from_pylist([*found.rejected, *cleaning.dropped], schema=DROPPED_SCHEMA))
+        with TableWriter(folder / LOST, DROPPED_SCHEMA) as lost:
+            kept = write_batches(folder / DOCUMENTS, DOCUMENT_SCHEMA, found.batches(documents, lost))
         return {
+            "counts": {
+                "records_in": found.decoded + found.rejected,
+                "records_out": kept,
+                "read_bytes": sum(item.size_bytes for item in unit.items),
+                "rejects": dict(found.rejects),
+            },
             "documents": kept,
             "decoded": found.decoded,
             "bytes": dict(found.bytes),
@@ -94,6 +106,7 @@ class PrepareUnit:
             "text_bytes": found.text_bytes,
             "tally": cleaning.tally.rows(),
             "unreadable": found.unreadable,
+            "unreadable_count": found.rejected,
         }
 
 
@@ -114,13 +127,14 @@ class _Found:
         self.kinds: Counter[str] = Counter()
         self.decoded = 0
         self.text_bytes = 0
+        self.rejects: Counter[str] = Counter()
+        self.rejected = 0
         self.unreadable: list[dict[str, Any]] = []
-        self.rejected: list[dict[str, Any]] = []
 
-    def batches(self, documents: Iterable[pa.RecordBatch | Rejected]) -> Iterator[pa.RecordBatch]:
+    def batches(self, documents: Iterable[pa.RecordBatch | Rejected], lost: TableWriter) -> Iterator[pa.RecordBatch]:
         for item in documents:
             if isinstance(item, Rejected):
-                self._reject(item)
+                lost.add([self._reject(item)])
                 continue
             self.decoded += item.num_rows
             for batch in self.cleaning.run(item):
@@ -129,12 +143,18 @@ class _Found:
                 self.kinds[kind] += batch.num_rows
                 self.text_bytes += batch.column("text").nbytes
                 yield batch
+            self.rejects.update(short(row["reason"]) for row in self.cleaning.dropped)
+            lost.add(self.cleaning.dropped)
+            self.cleaning.dropped.clear()
 
-    def _reject(self, item: Rejected) -> None:
+    def _reject(self, item: Rejected) -> dict[str, Any]:
         named = {"source": item.source, "path": item.path, "inner": item.inner or None}
-        self.unreadable.append({**named, "reason": str(item.reason), "detail": item.detail})
+        self.rejected += 1
+        self.rejects[str(item.reason)] += 1
+        if len(self.unreadable) < UNREADABLE_LISTED:
+            self.unreadable.append({**named, "reason": str(item.reason), "detail": item.detail})
         blank = {"id": "", "kind": "", "url": None, "of": None}
-        self.rejected.append({**blank, **named, "stage": DECODE, "reason": str(item.reason)})
+        return {**blank, **named, "stage": DECODE, "reason": str(item.reason)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,45 +178,51 @@ class PreparedShards:
         """The files of documents, in the order of units."""
         return [outcome.folder / DOCUMENTS for _, outcome in self.units]
 
-    def without(self, ids: set[str]) -> list[Prepared]:
-        """The files with the ids among `ids` that each holds, ready to be assembled."""
-        prepared = []
-        for unit, outcome in self.units:
-            path = outcome.folder / DOCUMENTS
-            held = read_table(path).column("id").to_pylist() if ids else []
-            prepared.append(Prepared(outcome.key, path, frozenset(held) & ids, unit.withhold))
-        return prepared
+    def without(self, copies: Copies) -> list[Prepared]:
+        """The files with the copies that each holds, ready to be assembled; ids stay on disk."""
+        return [
+            Prepared(outcome.key, path, copies.removed(path), unit.withhold, unit.source.name)
+            for (unit, outcome), path in zip(self.units, self.paths(), strict=True)
+        ]
 
     def dropped(self) -> list[dict[str, Any]]:
         """What decoding and the stages dropped: rows of `index.DROPPED_SCHEMA`."""
         return [row for _, outcome in self.units for row in read_table(outcome.folder / LOST).to_pylist()]
 
-    def dropped_copies(self, copies: Sequence[Duplicate]) -> list[dict[str, Any]]:
+    def dropped_copies(self, copies: Copies) -> list[dict[str, Any]]:
         """The copies as rows of `index.DROPPED_SCHEMA`."""
-        by_id = {item.id: item for item in copies}
         rows = []
-        for path in self.paths() if copies else []:
-            for row in read_table(path).select(_CELLS).to_pylist():
+        for path in self.paths():
+            by_id = {item.id: item for item in copies.of_file(path)}
+            for row in read_table(path).select(_CELLS).to_pylist() if by_id else []:
                 item = by_id.get(row["id"])
                 if item is not None:
                     rows.append(dropped_row(row, "dedup", item.reason, item.of))
         return rows
 
-    def report(self, approved: Approved, copies: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """report.json: what came in, what each stage did, what was unreadable, given up or not approved."""
+    def report(
+        self, approved: Approved, copies: Sequence[dict[str, Any]], capped: Sequence[dict[str, Any]] = ()
+    ) -> dict[str, Any]:
+        """report.json: what came in, what each stage did, what was unreadable, given up or not approved.
+
+        `capped` has the rows of documents that an approval's cap leaves out.
+        """
         tally = Tally()
         for _, outcome in self.units:
             tally.add(outcome.summary["tally"])
         self._add_copies(tally, copies)
+        _add_capped(tally, capped)
         totals = tally.totals()
         unreadable = [row for _, outcome in self.units for row in outcome.summary["unreadable"]]
         return {
             "conditions": [],
             "sources": [self._source_row(source) for source in approved.used],
             "unapproved": dict(sorted(approved.unapproved.items())),
+            "left_out": dict(sorted(approved.states.items())),
             "later": list(approved.later),
             "labelled": list(approved.labelled),
             "ignored": dict(sorted(approved.ignored.items())),
+            "unreadable_count": sum(outcome.summary["unreadable_count"] for _, outcome in self.units),
             "unreadable": sorted(unreadable, key=lambda row: (row["path"], row["inner"] or "", row["reason"])),
             "quarantined": [
                 {"source": unit.source.name, "items": [item.path for item in unit.items], "reason": reason}
@@ -216,7 +242,7 @@ class PreparedShards:
             "bytes": sum(item.size_bytes for item in source.items),
             "decoded": sum(summary["decoded"] for summary in mine),
             "cleaned": sum(summary["documents"] for summary in mine),
-            "unreadable": sum(len(summary["unreadable"]) for summary in mine),
+            "unreadable": sum(summary["unreadable_count"] for summary in mine),
         }
 
     def _add_copies(self, tally: Tally, copies: Sequence[Mapping[str, Any]]) -> None:
@@ -237,9 +263,16 @@ class PreparedShards:
         return total
 
 
-def prepare(
-    ws: Workspace, programme: Programme, approved: Approved, limits: Limits, progress: ProgressCallback | None = None
-) -> PreparedShards:
+def _add_capped(tally: Tally, capped: Sequence[Mapping[str, Any]]) -> None:
+    for row in capped:
+        cell = tally.cell(COMPLIANCE, row["source"], row["kind"])
+        if not cell.into:
+            cell.into = cell.out = tally.cell("dedup", row["source"], row["kind"]).out
+        cell.out -= 1
+        cell.dropped[short(row["reason"])] += 1
+
+
+def prepare(ws: Workspace, programme: Programme, approved: Approved, limits: Limits) -> PreparedShards:
     """Decode and clean every unit of the approved sources. Blocking, idempotent, shared between versions.
 
     A unit whose worker dies again and again is cut into its items, so that only the item at fault is given up.
@@ -247,9 +280,9 @@ def prepare(
     setup = Setup(
         plan_for(programme.data, approved).model_dump_json(), programme.media.model_dump_json(), approved.benchmarks
     )
-    workdir = ws.scratch(f"prepare/{_fingerprint(setup)}")
+    workdir = ws.scratch(f"prepare/{_fingerprint(setup)}") / "clean"
     units = {task.key: task for source in approved.used for task in _tasks(source)}
-    outcomes = map_shards(PrepareUnit(setup), list(units.values()), workdir, limits, progress)
+    outcomes = map_shards(PrepareUnit(setup), list(units.values()), workdir, limits)
     good = [(units[item.key].payload, item) for item in outcomes if item.quarantined is None]
     bad = [(units[item.key].payload, item) for item in outcomes if item.quarantined is not None]
     singles = {
@@ -257,7 +290,7 @@ def prepare(
         for unit, item in bad
         for number, part in enumerate(unit.items)
     }
-    tasks = [Task(key, unit) for key, unit in singles.items()]
+    tasks = [_task(key, unit) for key, unit in singles.items()]
     again = map_shards(PrepareUnit(setup), tasks, workdir, replace(limits, attempts=2)) if tasks else []
     good += [(singles[item.key], item) for item in again if item.quarantined is None]
     given_up = tuple((singles[item.key], item.quarantined) for item in again if item.quarantined is not None)
@@ -278,7 +311,11 @@ def _bound(given_up: Sequence[tuple[Unit, str]], items: int, workdir: Path) -> N
 
 
 def plan_for(plan: DataPlan, approved: Approved) -> DataPlan:
-    """The plan with what the approvals' policies ask for: personal data of anonymised sources is always redacted."""
+    """The plan with what the approvals' policies ask for: personal data of minimised sources is redacted or dropped.
+
+    Raises ComplianceRefused where the plan contradicts an anonymise approval.
+    """
+    refuse_unfit_plan(plan, approved.used)
     sources = dict(plan.sources)
     for source in approved.used:
         if source.handling.redact_pii:
@@ -292,10 +329,24 @@ def _tasks(source: UsedSource) -> Iterator[Task]:
     files = [(found.path, found.size, _modified(source.folder, found.path)) for found in _files(source.folder)]
     for number, items in enumerate(work_units(source.items, UNIT_BYTES, UNIT_ITEMS)):
         listed = [[item.path, item.role, item.start, item.end] for item in items]
-        told = [source.name, source.folder.kind, source.folder.licence, str(source.folder.root), rules.share]
+        told = [
+            source.name,
+            source.folder.kind,
+            source.folder.licence,
+            str(source.folder.root),
+            rules.share,
+            rules.stages,
+        ]
         digest = sha256_json([told, files, listed])[:16]
         slug = re.sub(r"[^A-Za-z0-9]+", "-", source.name)[:40]
-        yield Task(f"s-{slug}-{number:05d}-{digest}", Unit(source.folder, items, rules.share, rules.withhold))
+        yield _task(
+            f"s-{slug}-{number:05d}-{digest}", Unit(source.folder, items, rules.share, rules.withhold, rules.stages)
+        )
+
+
+def _task(key: str, unit: Unit) -> Task:
+    size = sum(item.size_bytes for item in unit.items)
+    return Task(key, unit, weight=max(1, size), extra_s=size / SLOWEST_BYTES_PER_S)
 
 
 def _files(folder: SourceFolder) -> Iterator[Any]:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from expedition.data.records import PLACEHOLDER
 from expedition.data.tokenizer import Tokenizer
+from expedition.data.versions.decisions import META
 from expedition.plan.media import MediaRule
 from expedition.workspace.hashes import canonical_json
 
@@ -48,6 +49,7 @@ ROW_SCHEMA = pa.schema(
         pa.field("json", pa.large_binary(), nullable=False),
         pa.field("tokens", pa.large_binary(), nullable=False),
         pa.field("modalities", pa.string(), nullable=False),
+        pa.field("decisions", pa.string(), nullable=False),
         pa.field("media", pa.list_(MEDIA_TYPE), nullable=False),
     ]
 )
@@ -95,7 +97,7 @@ def _row(
     ]
     language = row["language"] or "und"
     told = json.loads(row["meta"] or "{}")
-    inner = told.get("inner")
+    inner, decisions = told.get("inner"), told.pop(META, "")
     described = {
         **{name: row[name] for name in ("id", "source", "kind", "path", "url", "licence", "text")},
         "language": language,
@@ -109,6 +111,7 @@ def _row(
     return {
         **{name: row[name] for name in ("id", "source", "kind", "path", "url", "licence")},
         "inner": inner,
+        "decisions": decisions,
         "shard": shard,
         "language": language,
         "characters": len(row["text"]),

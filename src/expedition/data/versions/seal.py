@@ -1,7 +1,8 @@
-"""The end of a build: shards, tables, tokenizer and report under their final names, the manifest last."""
+"""The end of a build: shards, tables, tokenizer, report and signature under their final names, the manifest last."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,22 +11,39 @@ from typing import Any
 from expedition.data.engine import Outcome
 from expedition.data.tokenizer.tokenizer import FILES
 from expedition.data.versions.assemble import publish, upload_link
+from expedition.data.versions.croissant import CROISSANT, describe
 from expedition.data.versions.index import (
     DROPPED,
     INDEX,
     LINEAGE,
+    SHARD_STATISTICS,
     STATISTICS,
     BuiltShard,
     Provenance,
     write_dropped,
     write_tables,
 )
-from expedition.data.versions.manifest import SCHEMA, compose
+from expedition.data.versions.manifest import SCHEMA, compose, listed_files
 from expedition.data.versions.plan import ShardPlan
+from expedition.data.versions.sign import sign_version
 from expedition.workspace import Lease, Workspace, layout
+from expedition.workspace.hashes import canonical_json, sha256_file
+from expedition.workspace.workspace import json_artefact
 
 REPORT = "report.json"
 REPORT_SCHEMA = "data.report/1"
+TOKENIZER = "tokenizer"
+FILES_OF_VERSION = (
+    CROISSANT,
+    DROPPED,
+    INDEX,
+    LINEAGE,
+    REPORT,
+    SHARD_STATISTICS,
+    STATISTICS,
+    *(f"{TOKENIZER}/{name}" for name in FILES),
+)
+"""Every file of a version but its shards and the manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +93,21 @@ def _seal_one(
     tables.mkdir(parents=True, exist_ok=True)
     write_tables(tables, shards, build.provenance)
     write_dropped(tables / DROPPED, dropped)
-    manifest = compose({**build.identity, "dataset": dataset}, shards, tables, list(build.sources))
-    for name in (INDEX, LINEAGE, STATISTICS, DROPPED):
+    identity = {**build.identity, "dataset": dataset}
+    manifest = compose(identity, shards, tables, list(build.sources))
+    shutil.copytree(build.tokenizer_folder, tables / TOKENIZER, dirs_exist_ok=True)
+    report = {**build.report, "dataset": dataset, "version": version}
+    (tables / REPORT).write_bytes(json_artefact(report, REPORT_SCHEMA))
+    (tables / CROISSANT).write_bytes(canonical_json(describe(manifest)) + b"\n")
+    manifest["files"] = listed_files(tables, [name for name in FILES_OF_VERSION if name != LINEAGE])
+    body = json_artefact(manifest, f"{SCHEMA}/1")
+    for name in FILES_OF_VERSION:
+        if name == REPORT:
+            continue
         lease.check()
         upload_link(ws, f"{folder}/{name}", tables / name)
-    for name in FILES:
-        ws.store.write(f"{folder}/tokenizer/{name}", (build.tokenizer_folder / name).read_bytes())
-    ws.write_json(f"{folder}/{REPORT}", {**build.report, "dataset": dataset, "version": version}, schema=REPORT_SCHEMA)
+    ws.write_json(f"{folder}/{REPORT}", report, schema=REPORT_SCHEMA)
     lease.check()
+    sign_version(ws, identity, body, sha256_file(tables / LINEAGE), manifest["content_hash"])
     ws.write_json(layout.manifest(version, dataset), manifest, schema=f"{SCHEMA}/1")
     return manifest

@@ -39,6 +39,7 @@ PLACED_SCHEMA = pa.schema(
         pa.field("characters", pa.int64(), nullable=False),
         pa.field("tokens", pa.int32(), nullable=False),
         pa.field("modalities", pa.string(), nullable=False),
+        pa.field("decisions", pa.string(), nullable=False),
         pa.field("tokens_offset", pa.int64(), nullable=False),
         pa.field("tokens_bytes", pa.int64(), nullable=False),
         pa.field("json_offset", pa.int64(), nullable=False),
@@ -81,7 +82,19 @@ def _add(tar: TarWriter, number: int, row: dict[str, Any]) -> dict[str, Any]:
         offset = tar.add(name, medium["data"])
         sizes = {field: medium[field] for field in ("width", "height", "frames", "samples")}
         media.append({"kind": medium["kind"], "offset": offset, "bytes": len(medium["data"]), **sizes})
-    kept = ("id", "kind", "source", "language", "path", "inner", "url", "licence", "characters", "modalities")
+    kept = (
+        "id",
+        "kind",
+        "source",
+        "language",
+        "path",
+        "inner",
+        "url",
+        "licence",
+        "characters",
+        "modalities",
+        "decisions",
+    )
     return {
         **{name: row[name] for name in kept},
         "tokens": len(row["tokens"]) // 4,

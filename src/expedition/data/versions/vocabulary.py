@@ -71,7 +71,7 @@ class CountIds:
         counts = np.zeros(len(tokenizer.vocabulary), np.int64)
         for batch in read_batches(prepared.path):
             rows = zip(batch.column("id").to_pylist(), batch.column("text").to_pylist(), strict=True)
-            texts = [text for name, text in rows if name not in prepared.removed and not self._out(name)]
+            texts = [text for name, text in rows if prepared.keeps(name) and not self._out(name)]
             pieces = [piece for text in texts for piece in text.split(PLACEHOLDER)]
             counts += count_ids(tokenizer.encode_batch(pieces), len(counts))
         used = np.flatnonzero(counts)

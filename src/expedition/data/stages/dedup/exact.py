@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Final
 
-import pyarrow as pa
+import numpy as np
+import numpy.typing as npt
 import xxhash
 
-from expedition.data.stages.dedup.resolve import EXACT, Edge
-from expedition.data.stages.dedup.tokens import normalised
+from expedition.data.stages.dedup.candidates import NO_PAIRS, Numbers, Pairs
+from expedition.data.stages.dedup.tokens import Hashes, byte_token_hashes, token_pieces
 
-TEXT_KINDS = frozenset({"web", "books", "synthetic"})
+TEXT_KINDS: Final = frozenset({"web", "books", "synthetic"})
 """Kinds whose texts are compared with each other; code is compared with code."""
-ROW_SCHEMA = pa.schema([("key", pa.string()), ("id", pa.string()), ("source", pa.string()), ("length", pa.int64())])
 
 
-def content_key(kind: str, text: str, phash: str | None) -> str | None:
-    """Hash of what makes a document the same: its text, and the fingerprint of its media where it has any.
+def content_key(kind: str, text: str, phash: str | None) -> tuple[bytes | None, Hashes]:
+    """128-bit hash of what makes a document the same, and its text's token hashes.
 
-    Code keeps its case and punctuation. None for a media document without a fingerprint: equal captions are no copy.
+    What counts is the text, and the fingerprint of its media where it has any. Code keeps its case and punctuation.
+    None for a media document without a fingerprint: equal captions are no copy.
     """
-    if kind in TEXT_KINDS:
-        family, content = "text", normalised(text) or text
-    elif kind == "code":
-        family, content = "code", "\n".join(line.rstrip() for line in text.strip().splitlines())
-    elif phash:
-        family, content = kind, f"{phash}\x00{normalised(text)}"
-    else:
-        return None
-    return xxhash.xxh3_128_hexdigest(f"{family}\x00{content}".encode())
+    family = "text" if kind in TEXT_KINDS else kind
+    content = xxhash.xxh3_128(f"{family}\0{phash or ''}\0".encode())
+    hashes = []
+    for piece in token_pieces(text):
+        hashes.append(byte_token_hashes(piece))
+        if kind != "code":
+            content.update(b" ".join(piece))
+            content.update(b" ")
+    tokens = hashes[0] if len(hashes) == 1 else np.concatenate(hashes)
+    if kind == "code":
+        content.update("\n".join(line.rstrip() for line in text.strip().splitlines()).encode())
+    elif family == "text" and not len(tokens):
+        content.update(text.encode())
+    elif family != "text" and not phash:
+        return None, tokens
+    return content.digest(), tokens
 
 
-def exact_rows(table: pa.Table) -> pa.Table:
-    """Rows (key, id, source, length) for the exchange; documents without a key have no row."""
-    rows = []
-    for row in table.select(["id", "source", "kind", "text", "length", "phash"]).to_pylist():
-        key = content_key(row["kind"], row["text"], row["phash"])
-        if key is not None:
-            rows.append({"key": key, "id": row["id"], "source": row["source"], "length": row["length"]})
-    return pa.Table.from_pylist(rows, schema=ROW_SCHEMA)
-
-
-def exact_edges(ids: Sequence[str]) -> list[Edge]:
-    """Edges of a group of one key: every document to the smallest id."""
-    ordered = sorted(set(ids))
-    return [Edge(ordered[0], other, EXACT) for other in ordered[1:]]
+def exact_pairs(high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64], numbers: Numbers) -> Pairs:
+    """Pairs of the documents with one key, every one with the smallest number of its key."""
+    if not len(numbers):
+        return NO_PAIRS
+    order = np.lexsort((numbers, low, high))
+    high, low, numbers = high[order], low[order], numbers[order]
+    new = np.concatenate(([True], (high[1:] != high[:-1]) | (low[1:] != low[:-1])))
+    first = numbers[np.flatnonzero(new)[np.cumsum(new) - 1]]
+    return np.stack([first, numbers], axis=-1)[~new]

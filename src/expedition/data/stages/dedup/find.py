@@ -1,17 +1,19 @@
-"""The driver over one table in memory: exact first, then near among what is left."""
+"""The comparison in memory: exact first, then near among what is left."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
 
+import numpy as np
 import pyarrow as pa
 
-from expedition.data.stages.dedup.exact import content_key, exact_edges
+from expedition.data.stages.dedup.candidates import Numbers, Pairs, Work, candidate_pairs
+from expedition.data.stages.dedup.exact import exact_pairs
+from expedition.data.stages.dedup.fingerprint import Columns, band_matrix, exact_halves, fine_of, fingerprints
 from expedition.data.stages.dedup.media import picture_edges
-from expedition.data.stages.dedup.near import NEAR_KINDS, NearRule, band_keys, near_edges, shingles, signatures
-from expedition.data.stages.dedup.resolve import Duplicate, Edge, Rank, resolve
-from expedition.data.stages.dedup.tokens import Hashes, normalised
+from expedition.data.stages.dedup.near import NearRule, Sketches, verified
+from expedition.data.stages.dedup.resolve import REASONS, Dropped, Duplicate, Rank, nodes_of, resolve, tie_of
 
 PLAN_SCHEMA = pa.schema([("id", pa.string()), ("duplicate_of", pa.string()), ("reason", pa.string())])
 
@@ -19,8 +21,8 @@ PLAN_SCHEMA = pa.schema([("id", pa.string()), ("duplicate_of", pa.string()), ("r
 def dedup_plan(table: pa.Table, rule: NearRule | None = None, source_order: tuple[str, ...] = ()) -> pa.Table:
     """Which documents to drop.
 
-    `table` has the columns id, source, kind, text, length, phash (string, may be null). Sources named in
-    `source_order` are preferred in that order when a copy is chosen to stay; others follow, equal among themselves.
+    `table` has the columns id, source, kind, text, phash (string, may be null). Sources named in `source_order` are
+    preferred in that order when a copy is chosen to stay; others follow, equal among themselves.
     """
     found = find_duplicates(table, rule, source_order)
     rows = [{"id": item.id, "duplicate_of": item.of, "reason": item.reason} for item in found]
@@ -30,55 +32,54 @@ def dedup_plan(table: pa.Table, rule: NearRule | None = None, source_order: tupl
 def find_duplicates(
     table: pa.Table, rule: NearRule | None = None, source_order: tuple[str, ...] = ()
 ) -> list[Duplicate]:
-    """Documents to drop, sorted by id; pure, and the order of rows does not matter."""
-    rows = table.select(["id", "source", "kind", "text", "length", "phash"]).to_pylist()
-    preference = {name: number for number, name in enumerate(source_order)}
-    ranks = {row["id"]: Rank(preference.get(row["source"], len(preference)), row["length"], row["id"]) for row in rows}
-    by_key: dict[str, list[str]] = defaultdict(list)
-    for row in rows:
-        key = content_key(row["kind"], row["text"], row["phash"])
-        if key is not None:
-            by_key[key].append(row["id"])
-    edges = [edge for ids in by_key.values() for edge in exact_edges(ids)]
-    # One of each set of exact copies goes on to be compared; its copies follow it through their edge.
-    left_out = {duplicate.id for duplicate in resolve(edges, ranks)}
-    left = [row for row in rows if row["id"] not in left_out]
-    edges += _near_text(left, rule or NearRule())
-    edges += _near_pictures(left)
-    return resolve(edges, ranks)
+    """Documents to drop, sorted by id; pure, and the order of rows does not matter. Columns as for `dedup_plan`."""
+    rule = rule or NearRule()
+    rows = table.select(["id", "source", "kind", "text", "phash"]).sort_by("id")
+    prints = pa.Table.from_batches([fingerprints(Columns(*(column.to_pylist() for column in rows.columns)), rule)])
+    dropped = find_copies(prints, rule, {name: place for place, name in enumerate(source_order)})
+    ids = rows.column("id").to_pylist()
+    found = zip(dropped.numbers.tolist(), dropped.of.tolist(), dropped.reasons.tolist(), strict=True)
+    return [Duplicate(ids[number], REASONS[reason], ids[of]) for number, of, reason in found]
 
 
-def _near_text(rows: list[dict[str, str]], rule: NearRule) -> list[Edge]:
-    edges: set[Edge] = set()
-    for family in (NEAR_KINDS - {"code"}, frozenset({"code"})):
-        edges |= _near_family([row for row in rows if row["kind"] in family], rule)
-    return sorted(edges)
+def find_copies(prints: pa.Table, rule: NearRule, preference: Mapping[str, int]) -> Dropped:
+    """Copies among the rows of a table of fingerprints; a document's number is its row. `preference`: source → place."""
+    rows, high, low = exact_halves(prints)
+    exact = exact_pairs(high, low, rows)
+    gone = np.zeros(prints.num_rows, bool)
+    gone[exact[:, 1]] = True
+    near = np.concatenate([_near_text(prints, gone, rule), _near_pictures(prints, gone)])
+    nodes = nodes_of(np.concatenate([exact, near]))
+    return resolve(exact, near, nodes, rank_of(prints, nodes, preference))
 
 
-def _near_family(rows: list[dict[str, str]], rule: NearRule) -> set[Edge]:
-    sketched: list[tuple[str, Hashes]] = []
-    for row in rows:
-        sketch = shingles(row["text"], rule)
-        if len(sketch) >= rule.min_shingles:
-            sketched.append((row["id"], sketch))
-    groups: dict[int, list[int]] = defaultdict(list)
-    for number, signature in enumerate(signatures([sketch for _, sketch in sketched], rule)):
-        for key in band_keys(signature, rule):
-            groups[key].append(number)
-    edges: set[Edge] = set()
-    seen: set[tuple[int, ...]] = set()
-    for members in groups.values():
-        group = tuple(members)
-        # Copies meet in most of their bands; each set of them is compared once.
-        if len(group) > 1 and group not in seen:
-            seen.add(group)
-            edges.update(near_edges([sketched[number] for number in group], rule))
-    return edges
+def rank_of(prints: pa.Table, rows: Numbers, preference: Mapping[str, int]) -> Rank:
+    """The ranks of some rows of a table of fingerprints."""
+    chosen = prints.select(["id", "source", "length"]).take(pa.array(rows))
+    places = [preference.get(source, len(preference)) for source in chosen.column("source").to_pylist()]
+    lengths = chosen.column("length").to_numpy()
+    return Rank(np.array(places, np.int64), lengths, tie_of(chosen.column("id").to_pylist()))
 
 
-def _near_pictures(rows: list[dict[str, str]]) -> list[Edge]:
-    by_caption: Mapping[str, list[tuple[str, str]]] = defaultdict(list)
-    for row in rows:
-        if row["kind"] == "image-text" and row["phash"]:
-            by_caption[normalised(row["text"])].append((row["id"], row["phash"]))
-    return [edge for group in by_caption.values() if len(group) > 1 for edge in picture_edges(group)]
+def _near_text(prints: pa.Table, gone: np.ndarray[tuple[int], np.dtype[np.bool_]], rule: NearRule) -> Pairs:
+    rows, bands = band_matrix(prints, rule)
+    rows, bands = rows[~gone[rows]], bands[~gone[rows]]
+    keys, numbers, fine = bands.ravel(), np.repeat(rows, rule.bands), fine_of(bands).ravel()
+    order = np.lexsort((numbers, keys))
+    pairs = candidate_pairs(keys[order], numbers[order], fine[order], Work())
+    column = prints.column("sketch")
+
+    def sketches(numbers: Numbers) -> Sketches:
+        return Sketches.of(column.take(pa.array(numbers)).chunks)
+
+    return verified(pairs, sketches, rule)[0]
+
+
+def _near_pictures(prints: pa.Table, gone: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Pairs:
+    by_caption: dict[int, list[tuple[int, str]]] = defaultdict(list)
+    captions, phashes = prints.column("caption").to_pylist(), prints.column("phash").to_pylist()
+    for number, (caption, phash) in enumerate(zip(captions, phashes, strict=True)):
+        if caption is not None and not gone[number]:
+            by_caption[caption].append((number, phash))
+    edges = [edge for group in by_caption.values() if len(group) > 1 for edge in picture_edges(group)]
+    return np.array(edges, np.int64).reshape(-1, 2)

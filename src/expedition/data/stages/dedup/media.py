@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
 
-from expedition.data.stages.dedup.resolve import NEAR, Edge
 from expedition.data.stages.image.perceptual_hash import hash_distance
+
+Name = TypeVar("Name")
+ALL_PAIRS: Final = 64
+"""Pictures of one caption up to which every one is compared with every one."""
+LEADERS: Final = 256
+"""In larger groups: different pictures that the others are compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +28,32 @@ class PictureRule:
     """Largest difference of a colour cell, of 255."""
 
 
-def picture_edges(group: Sequence[tuple[str, str]], rule: PictureRule | None = None) -> list[Edge]:
-    """Edges of documents with one caption: (id, phash) pairs, all pairs of which are compared."""
-    rule = rule or PictureRule()
-    ordered = sorted(group)
-    edges = []
-    for position, (id_, phash) in enumerate(ordered):
-        for other, known in ordered[:position]:
-            if _near(phash, known, rule):
-                edges.append(Edge(other, id_, NEAR))
-    return edges
+def picture_edges(group: Sequence[tuple[Name, str]], rule: PictureRule | None = None) -> list[tuple[Name, Name]]:
+    """Pairs of near pictures among those with one caption: (name, phash) in the order in which they are to lead."""
+    edges = PictureGroup(rule or PictureRule(), small=len(group) <= ALL_PAIRS)
+    return list(edges.add(group))
+
+
+@dataclass(slots=True)
+class PictureGroup:
+    """Pictures of one caption, a piece at a time. A large group is compared with its first different pictures only."""
+
+    rule: PictureRule
+    small: bool
+    leaders: list[tuple[object, str]] = field(default_factory=list)
+
+    def add(self, group: Iterable[tuple[Name, str]]) -> Iterable[tuple[Name, Name]]:
+        """Edges that the next pictures bring."""
+        for name, phash in group:
+            matched = False
+            for other, known in self.leaders:
+                if _near(phash, known, self.rule):
+                    yield other, name  # type: ignore[misc]
+                    matched = True
+                    if not self.small:
+                        break
+            if self.small or (not matched and len(self.leaders) < LEADERS):
+                self.leaders.append((name, phash))
 
 
 def _near(a: str, b: str, rule: PictureRule) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -29,6 +30,10 @@ _MARKS: Final = (
 _CHARACTERS: Final = re.compile(f"[{_UNSPACED}]|(?:[^\\W_{_UNSPACED}]|[{_MARKS}])+")
 _WORDS: Final = re.compile(f"(?:[^\\W_]|[{_MARKS}{_UNSPACED}])+")
 _IS_UNSPACED: Final = re.compile(f"[{_UNSPACED}]+")
+# Letters and digits of ASCII to lower case, all else to a space: the words of _WORDS where a text is ASCII.
+_ASCII_WORDS: Final = bytes(ord(chr(code).lower()) if code < 128 and chr(code).isalnum() else 32 for code in range(256))
+_PIECE_CHARACTERS: Final = 1 << 22
+_KNOWN_TOKENS: Final = 1 << 18
 _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -57,16 +62,55 @@ def normalised(text: str) -> str:
     return " ".join(tokens(text))
 
 
-def token_hashes(found: list[str]) -> Hashes:
+def token_pieces(text: str) -> Iterator[list[bytes]]:
+    """The tokens of a text in UTF-8, those of about four million characters at a time: a bound on memory.
+
+    Pieces are cut at white space where there is any near.
+    """
+    if text.isascii():
+        for piece in _pieces(text):
+            yield piece.encode().translate(_ASCII_WORDS).split()
+        return
+    pattern = _CHARACTERS if is_unspaced(unicodedata.normalize("NFKC", text[:20_000]).casefold()) else _WORDS
+    for piece in _pieces(text):
+        folded = unicodedata.normalize("NFKC", piece).casefold()
+        yield [token.encode() for token in pattern.findall(folded)]
+
+
+def token_hashes(found: Sequence[str | bytes]) -> Hashes:
     """One 64-bit hash a token, stable over processes and machines."""
-    known: dict[str, int] = {}
-    values = np.empty(len(found), np.uint64)
-    for position, token in enumerate(found):
-        value = known.get(token)
-        if value is None:
-            value = known[token] = xxhash.xxh3_64_intdigest(token.encode())
-        values[position] = value
-    return values
+    known = _KNOWN.__getitem__
+    encoded = (token.encode() if isinstance(token, str) else token for token in found)
+    return np.fromiter(map(known, encoded), np.uint64, len(found))
+
+
+def byte_token_hashes(found: list[bytes]) -> Hashes:
+    """`token_hashes` of tokens in UTF-8."""
+    return np.fromiter(map(_KNOWN.__getitem__, found), np.uint64, len(found))
+
+
+class _Known(dict[bytes, int]):
+    """Hashes of tokens that were seen; forgotten when there are too many."""
+
+    def __missing__(self, token: bytes) -> int:
+        if len(self) >= _KNOWN_TOKENS:
+            self.clear()
+        value = self[token] = xxhash.xxh3_64_intdigest(token)
+        return value
+
+
+_KNOWN: Final = _Known()
+
+
+def _pieces(text: str) -> Iterator[str]:
+    start = 0
+    while len(text) - start > _PIECE_CHARACTERS:
+        end = start + _PIECE_CHARACTERS
+        space = text.rfind(" ", end - 4096, end)
+        end = space if space > 0 else end
+        yield text[start:end]
+        start = end
+    yield text[start:] if start else text
 
 
 def ngram_hashes(hashes: Hashes, size: int) -> Hashes:
