@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = sorted(path for path in Path(__file__).parent.rglob("*.py") if not path.name.startswith("__"))
+SCRIPTS = sorted(path for path in Path(__file__).parent.rglob("*.py") if not path.name.startswith(("__", "peer_")))
 
 
 def main() -> int:

@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from expedition.data.build import build, status
-from expedition.data.compliance import Statement, append, audit
+from expedition.data.builder import build, status
+from expedition.data.compliance import Caps, Statement, append, audit
 from expedition.data.versions import HELDOUT, difference, read_manifest, verify
 from expedition.data.versions.judge import seen
 from expedition.errors import CheckFailed, ComplianceRefused, InputError, UsageError
@@ -146,7 +146,7 @@ def test_later_version_adds_sources_under_the_same_tokenizer(
 
 def test_policies_reach_the_shards(data_dir: Path, tmp_path: Path) -> None:
     ws = raw_folder.workspace(tmp_path / "ws", refused=("forum", "pages", "code", "books", "pictures"))
-    append(ws, Statement("approve", "notes", "Ada", "half of it", policy="minimal-use", policy_detail="0.5"))
+    append(ws, Statement("approve", "notes", "Ada", "half of it", policy="minimal-use", caps=Caps(share=0.5)))
     result = build(ws, programme(), data_dir, "v0.1", skip_unapproved=True)
     report = ws.read_json(f"{FOLDER}/report.json")
     row = next(row for row in report["totals"] if row["stage"] == "compliance")
@@ -160,8 +160,10 @@ def test_revoked_source_is_a_violation_and_cannot_be_built_again(data_dir: Path,
     build(ws, programme(), data_dir, "v0.1", skip_unapproved=True)
     append(ws, Statement("revoke", "notes", "Ada", "the owner asked"))
     assert [(item["severity"], item["source"]) for item in audit(ws)["findings"]] == [("violation", "notes")]
-    with pytest.raises(ComplianceRefused):
+    with pytest.raises(ComplianceRefused, match="'books' has no decision"):
         build(ws, programme(), data_dir, "v0.2", parent="v0.1")
+    with pytest.raises(InputError, match="no approved source"):
+        build(ws, programme(), data_dir, "v0.2", parent="v0.1", skip_unapproved=True)
 
 
 def test_wrong_requests_are_errors_for_people(built: tuple[Workspace, dict[str, Any]], data_dir: Path) -> None:
@@ -185,6 +187,6 @@ def test_stage_that_fails_everywhere_stops_the_build(data_dir: Path, tmp_path: P
 
 
 def test_building_imports_no_torch() -> None:
-    code = "import sys, expedition.data.build, expedition.data.versions.prepare; print('torch' in sys.modules)"
+    code = "import sys, expedition.data.builder, expedition.data.versions.prepare; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "False"

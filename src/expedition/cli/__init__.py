@@ -12,6 +12,7 @@ Read in this order:
     main.py      groups and exit codes
     options.py   the options that every verb takes
     output.py    tables, JSON, stderr
+    progress.py  how far a build is, on stderr
     in_process.py    a command inside this process
 Try: expedition --help
 """

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from expedition.cli import data_acquire, data_load, data_versions
+from expedition.cli import data_acquire, data_issue, data_load, data_order, data_trace, data_versions
 from expedition.cli.options import JsonOption, PresetOption, ProgrammeOption, SetOption, WorkspaceOption, open_session
-
-if TYPE_CHECKING:
-    from expedition.cli.output import Output
-    from expedition.data.build import PhaseProgress
 
 app = typer.Typer(help="Build, inspect and compare dataset versions.", no_args_is_help=True)
 
@@ -30,6 +26,13 @@ def build(
     skip_unapproved: Annotated[
         bool, typer.Option("--skip-unapproved", help="Leave sources without approval out instead of stopping.")
     ] = False,
+    engine: Annotated[
+        str, typer.Option("--engine", help="local (processes), ray (a cluster), serial, or package.module:Class.")
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option("--ray-address", help="Cluster for --engine ray; RAY_ADDRESS, else one started for this build."),
+    ] = None,
     workspace: WorkspaceOption = "voyage",
     programme: ProgrammeOption = None,
     preset: PresetOption = None,
@@ -37,11 +40,13 @@ def build(
     json: JsonOption = False,
 ) -> None:
     """Build a version from raw files; a build that was stopped goes on where it was."""
+    from expedition.cli.progress import BuildProgress
     from expedition.data import build as build_version
+    from expedition.data.builder import Running
 
     session = open_session(workspace, programme, preset, sets, json, create=True)
-    session.output.result(
-        build_version(
+    with BuildProgress() as progress:
+        built = build_version(
             session.ws,
             session.programme,
             data,
@@ -49,21 +54,11 @@ def build(
             parent=parent,
             scope=scope,
             skip_unapproved=skip_unapproved,
-            progress=_progress(session.output),
+            running=Running(engine, ray_address, progress.show),
         )
-    )
-
-
-def _progress(output: Output) -> PhaseProgress:
-    from expedition.data.engine import Progress
-
-    def show(phase: str, step: Progress) -> None:
-        if step.quarantined is not None:
-            output.note(f"{phase}: {step.key} given up: {step.quarantined}")
-        elif step.done == step.total or step.done % max(1, step.total // 10) == 0:
-            output.note(f"{phase}: {step.done}/{step.total}")
-
-    return show
+    for row in built["given_up"]:
+        session.output.note(f"given up: {row['source']}/{', '.join(row['items'])}: {row['reason']}")
+    session.output.result(built)
 
 
 @app.command()
@@ -91,7 +86,7 @@ def status(
     sets: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Finished and unfinished versions, and planned against achieved shares of the newest."""
+    """Finished versions, builds under way or stopped, and planned against achieved shares of the newest version."""
     from expedition.data import status as data_status
 
     session = open_session(workspace, programme, preset, sets, json)
@@ -113,26 +108,12 @@ def list_versions(workspace: WorkspaceOption = "voyage", json: JsonOption = Fals
 
 
 @app.command()
-def show(
-    version: VersionArgument,
-    document: Annotated[str | None, typer.Option("--document", help="Where this document id came from.")] = None,
-    token: Annotated[int | None, typer.Option("--token", help="Which item this stored token came from.")] = None,
-    source: Annotated[str | None, typer.Option("--source", help="What the version holds of this source.")] = None,
-    workspace: WorkspaceOption = "voyage",
-    json: JsonOption = False,
-) -> None:
-    """Show a version's manifest, or lead a token, document or source back to where it came from."""
-    from expedition.data.versions import of_document, of_source, of_token, read_manifest
+def show(version: VersionArgument, workspace: WorkspaceOption = "voyage", json: JsonOption = False) -> None:
+    """Show a version's manifest; `trace` leads a token, document or source back to where it came from."""
+    from expedition.data.versions import read_manifest
 
     session = open_session(workspace, json=json)
-    if token is not None:
-        session.output.result(of_token(session.ws, version, token))
-    elif document is not None:
-        session.output.result(of_document(session.ws, version, document))
-    elif source is not None:
-        session.output.result(of_source(session.ws, version, source))
-    else:
-        session.output.result(read_manifest(session.ws, version))
+    session.output.result(read_manifest(session.ws, version))
 
 
 @app.command()
@@ -153,5 +134,6 @@ def quality(
     session.output.result(judge(session.ws, version, data, truth=truth, labelled=labelled))
 
 
-for _more in (data_acquire.app, data_versions.app, data_load.app):
+for _more in (data_acquire.app, data_versions.app, data_trace.app, data_load.app, data_order.app):
     app.add_typer(_more)
+app.add_typer(data_issue.app, name="issue")

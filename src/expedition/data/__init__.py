@@ -7,22 +7,27 @@ Verbs (all that other rooms may call):
     status(ws, programme) -> dict                       versions, builds under way, planned against achieved shares
     judge(ws, version, data_dir) -> dict                truth and labelled sets; writes reports/data-quality.json
     acquire_folder(ws, data_dir, source) -> dict        register what comes in, under an approval
+    trace_token, trace_document, trace_source, trace_step   back to raw bytes, with every decision on the way
 Seams: Source (sources), Stage (stages), Engine (engine), Encoder (tokenizer); each room's card says how to add one.
 Imports: errors, workspace, plan.  Imported by: cli, train (loading, tokenizer), evaluate, voyage.
 Reads / writes in the workspace: compliance/, data/, reports/data-issues.json, reports/data-quality.json.
-Invariants: a killed build resumes to the same bytes [test_killed_build_resumes_to_the_same_bytes]; bytes do not depend
-    on workers [test_build_does_not_depend_on_workers]; nothing without approval gets in
-    [test_unapproved_source_stops_the_build]; a data import loads no torch [test_building_imports_no_torch].
+Invariants: a killed build resumes to the same bytes [test_killed_build_resumes_to_the_same_bytes], ten times
+    too [test_ten_random_kills_end_in_the_same_hashes]; bytes do not depend on workers
+    [test_build_does_not_depend_on_workers] or engine [test_ray_build_that_loses_a_node_has_the_same_hashes]; nothing
+    without approval gets in [test_unapproved_source_stops_the_build]; a data import loads no torch [test_building_imports_no_torch].
 Read in this order:
     records.py       what a raw item and a document are
     compliance/      decisions about sources, and the gate
+    connectors/      files from outside, into a data folder
     sources/         what is there
     decode/          one file of any format → pieces
     stages/          cleaning, a rule at a time
     engine/          where work runs
     tokenizer/       text → ids
     versions/        documents → an immutable version
-    build.py         the list that joins them
+    under_way.py     what a build says of itself while it runs
+    builder.py       the list that joins them
+    trace.py         the same way back
     loading/         versions → batches
     quality/         detectors against truth
 Try: expedition data --help; pytest tests/data
@@ -31,16 +36,21 @@ Try: expedition data --help; pytest tests/data
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from expedition.data.build import acquire_folder, build, status
+    from expedition.data.builder import acquire_folder, build, status
+    from expedition.data.trace import trace_document, trace_source, trace_step, trace_token
     from expedition.data.versions.judge import judge
 
-__all__ = ["acquire_folder", "build", "judge", "status"]
+__all__ = ["acquire_folder", "build", "judge", "status", "trace_document", "trace_source", "trace_step", "trace_token"]
 
 _HOMES = {
-    "acquire_folder": "expedition.data.build",
-    "build": "expedition.data.build",
+    "acquire_folder": "expedition.data.builder",
+    "build": "expedition.data.builder",
     "judge": "expedition.data.versions.judge",
-    "status": "expedition.data.build",
+    "status": "expedition.data.builder",
+    "trace_document": "expedition.data.trace",
+    "trace_source": "expedition.data.trace",
+    "trace_step": "expedition.data.trace",
+    "trace_token": "expedition.data.trace",
 }
 
 
@@ -49,7 +59,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    found = getattr(import_module(_HOMES[name]), name)
-    # The submodule `build` would otherwise hide the verb of the same name once it is imported.
-    globals()[name] = found
-    return found
+    return getattr(import_module(_HOMES[name]), name)

@@ -10,25 +10,29 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import expedition
-from expedition.data.engine import Limits, Progress
-from expedition.data.engine.shard import ProgressCallback
-from expedition.data.stages.dedup import Duplicate, NearRule
+from expedition.data.engine import Limits, Outcome, engine_session
+from expedition.data.stages.dedup import NearRule
+from expedition.data.under_way import PhaseProgress, UnderWay, builds_under_way
 from expedition.data.versions.approved import Approved, approved_sources
 from expedition.data.versions.assemble import Prepared, Tokenise, assemble, loaded_tokenizer
+from expedition.data.versions.caps import cap, left_out
+from expedition.data.versions.clean import COMPLIANCE
 from expedition.data.versions.code import code_version
+from expedition.data.versions.copies import Copies
 from expedition.data.versions.index import Provenance
-from expedition.data.versions.issues import next_version, record_findings
+from expedition.data.versions.issues import list_issues, next_version, record_findings
 from expedition.data.versions.manifest import read_manifest
 from expedition.data.versions.mixture import shares
-from expedition.data.versions.plan import HELDOUT, plan_shards
+from expedition.data.versions.plan import HELDOUT, ShardPlan, plan_shards
 from expedition.data.versions.prepare import PreparedShards, prepare
 from expedition.data.versions.repeats import Repeats, find_repeats
 from expedition.data.versions.seal import REPORT, Build, seal
@@ -36,11 +40,10 @@ from expedition.data.versions.vocabulary import tokenizer_for
 from expedition.errors import InputError, UsageError
 from expedition.plan.models import Programme
 from expedition.workspace import Lease, Workspace, layout
+from expedition.workspace.hashes import sha256_json
 
-PhaseProgress = Callable[[str, Progress], None]
-"""Called in the building process with a phase's name and how far it is."""
-
-PRELOAD = ("expedition.data.versions.prepare",)
+_LEAST_MEMORY_BYTES = 512 << 20
+PRELOAD = ("expedition.data.versions.prepare", "expedition.data.versions.repeats")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,18 @@ class Request:
     skip_unapproved: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """How a build runs, which changes no byte of it."""
+
+    engine: str = "local"
+    """`local` (processes), `ray`, `serial`, or an engine of your own: see `data.engine.Limits.engine`."""
+    address: str | None = None
+    """Cluster that a `ray` build connects to; None: RAY_ADDRESS, else an instance started for this build."""
+    tell: PhaseProgress | None = None
+    """Told how far the build is, in the calling process."""
+
+
 def build(
     ws: Workspace,
     programme: Programme,
@@ -63,22 +78,32 @@ def build(
     parent: str | None = None,
     scope: str = "training",
     skip_unapproved: bool = False,
-    progress: PhaseProgress | None = None,
+    running: Running | None = None,
 ) -> dict[str, Any]:
     """Build `version` from the raw files below `data_dir`, or return it at once if it is finished.
 
     Sources that sources.yaml gives a later `since` are left for that version; `parent` lends its tokenizer and its
     order of preference between copies. A source without an approval for `scope` stops the build (ComplianceRefused,
     exit 5) unless `skip_unapproved`, which lists it in the report. Blocking; a killed build is finished by the same
-    call, to the same bytes, whatever `programme.workers`. Writes data/dataset/<version>/, data/heldout/<version>/,
-    reports/data-issues.json and events data.build.*.
+    call, to the same bytes, whatever `programme.workers` and the engine. Work that is given
+    up after all attempts is left out and listed. Raises WorkspaceBusy if another process builds the version. Writes
+    data/dataset/<version>/, data/heldout/<version>/, reports/data-issues.json, events data.build.* and, while it
+    runs, data/builds/<version>.json.
     """
+    running = running or Running()
     request = Request(Path(data_dir), version, parent, scope, skip_unapproved)
     if not ws.store.exists(layout.manifest(version)):
         _check(ws, request)
         with ws.lease(layout.dataset(version)) as lease:
-            limits = Limits(workers=programme.workers, preload=PRELOAD)
-            _Builder(ws, programme, request, lease, limits, progress).run()
+            limits = Limits(
+                workers=programme.workers,
+                memory_bytes=worker_memory_bytes(programme.workers),
+                preload=PRELOAD,
+                engine=running.engine,
+                address=running.address,
+            )
+            with engine_session(limits):
+                _build(ws, programme, request, lease, UnderWay(ws, version, limits, running.tell))
     return result(ws, version)
 
 
@@ -93,8 +118,9 @@ def result(ws: Workspace, version: str) -> dict[str, Any]:
         "sources": [source["name"] for source in manifest["sources"]],
         "heldout": {name: held[name] for name in ("documents", "tokens", "content_hash")},
         "unapproved": report["unapproved"],
-        "unreadable": len(report["unreadable"]),
+        "unreadable": report["unreadable_count"],
         "quarantined": len(report["quarantined"]),
+        "given_up": report["quarantined"],
         "dropped": report["dropped"],
         "issues": manifest["issues"],
     }
@@ -109,6 +135,25 @@ def _check(ws: Workspace, request: Request) -> None:
         read_manifest(ws, request.parent)
 
 
+def worker_memory_bytes(workers: int) -> int:
+    """What one of `workers` may hold: `Limits`' own bound, less where the machine has not that much for each."""
+    share = int(0.9 * _machine_bytes() / max(1, workers))
+    return max(_LEAST_MEMORY_BYTES, min(Limits().memory_bytes, share))
+
+
+def _machine_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _build(ws: Workspace, programme: Programme, request: Request, lease: Lease, under_way: UnderWay) -> None:
+    try:
+        _Builder(ws, programme, request, lease, under_way).run()
+    except BaseException as error:
+        under_way.fail(error)
+        raise
+    under_way.finish()
+
+
 class _Builder:
     """One build under way. Holds no state that a rerun would need: all of that is in folders."""
 
@@ -118,25 +163,38 @@ class _Builder:
         programme: Programme,
         request: Request,
         lease: Lease,
-        limits: Limits,
-        progress: PhaseProgress | None,
+        under_way: UnderWay,
     ) -> None:
         self.ws, self.programme, self.request = ws, programme, request
-        self.lease, self.limits, self.progress = lease, limits, progress
+        self.lease, self.phase = lease, under_way.phase
         self.events = ws.events("data")
-        self.workdir = ws.scratch(f"build/{request.version}")
+        self.scratch = self.workdir = ws.scratch(f"build/{request.version}")
 
     def run(self) -> None:
         request, started = self.request, time.monotonic()
-        self._event("data.build.started", parent=request.parent, scope=request.scope, workers=self.limits.workers)
-        approved = approved_sources(
-            self.ws, request.data_dir, request.version, request.scope, skip_unapproved=request.skip_unapproved
-        )
-        shards = prepare(self.ws, self.programme, approved, self.limits, self._phase("prepare"))
-        copies = self._compare(approved, shards)
-        prepared = shards.without({item.id for item in copies})
-        tokenizer = self._vocabulary(prepared)
-        manifest = self._seal(approved, shards, copies, prepared, tokenizer)
+        self._event("data.build.started", parent=request.parent, scope=request.scope)
+        with self.phase("approve"):
+            approved = approved_sources(
+                self.ws, request.data_dir, request.version, request.scope, skip_unapproved=request.skip_unapproved
+            )
+        with self.phase("prepare") as limits:
+            shards = prepare(self.ws, self.programme, approved, limits)
+            self.workdir = self.scratch / self._identity(approved, shards)
+        with self.phase("compare") as limits:
+            copies = self._compare(approved, shards, limits)
+            prepared = shards.without(copies)
+            caps = {source.name: source.handling.caps for source in approved.used if source.handling.caps}
+            prepared = cap(prepared, caps, self.workdir / "caps", limits)
+        with self.phase("vocabulary") as limits:
+            tokenizer = self._vocabulary(prepared, limits)
+            prepared = cap(prepared, caps, self.workdir / "caps-tokens", limits, tokenizer)
+        with self.phase("assemble") as limits:
+            plan = self._plan(shards)
+            work = Tokenise(tokenizer, self.programme.media, plan)
+            outcomes = assemble(prepared, work, self.workdir / "assemble", limits)
+        with self.phase("seal"):
+            dropped = [*shards.dropped_copies(copies), *left_out(prepared)]
+            manifest = self._seal(approved, shards, dropped, plan, outcomes, tokenizer)
         self._event(
             "data.build.finished",
             documents=manifest["documents"],
@@ -144,9 +202,22 @@ class _Builder:
             content_hash=manifest["content_hash"],
             wall_s=round(time.monotonic() - started, 3),
         )
-        shutil.rmtree(self.workdir, ignore_errors=True)
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
-    def _compare(self, approved: Approved, shards: PreparedShards) -> list[Duplicate]:
+    def _identity(self, approved: Approved, shards: PreparedShards) -> str:
+        """Names all that decides what comes after `prepare`: what was done before a decision of the ledger changed, or
+        another file came in, is not gone on with."""
+        told = [
+            code_version(),
+            self.programme.data.model_dump_json(),
+            self.programme.media.model_dump_json(),
+            self.request.parent,
+            [(item.name, repr(item.handling)) for item in approved.by_age()],
+            [str(path) for path in shards.paths()],
+        ]
+        return sha256_json(told)[:16]
+
+    def _compare(self, approved: Approved, shards: PreparedShards, limits: Limits) -> Copies:
         plan = self.programme.data.dedup
         rule = NearRule(
             threshold=plan.threshold,
@@ -156,9 +227,10 @@ class _Builder:
             seed=self.programme.data.seed,
         )
         repeats = Repeats(rule, tuple(source.name for source in approved.by_age()))
-        return find_repeats(shards.paths(), shards.text_bytes, repeats, self.workdir / "repeats", self.limits)
+        kept = self.ws.scratch("fingerprints")
+        return find_repeats(shards.paths(), shards.text_bytes, repeats, self.workdir / "repeats", limits, kept)
 
-    def _vocabulary(self, prepared: list[Prepared]) -> Path:
+    def _vocabulary(self, prepared: list[Prepared], limits: Limits) -> Path:
         data = self.programme.data
         return tokenizer_for(
             self.ws,
@@ -167,25 +239,28 @@ class _Builder:
             prepared,
             data.heldout_fraction,
             self.workdir / "vocabulary",
-            self.limits,
+            limits,
         )
+
+    def _plan(self, shards: PreparedShards) -> ShardPlan:
+        data = self.programme.data
+        return plan_shards(shards.bytes_by_kind, data.shard_bytes, data.heldout_fraction, layout.DATASET)
 
     def _seal(
         self,
         approved: Approved,
         shards: PreparedShards,
-        copies: list[Duplicate],
-        prepared: list[Prepared],
+        dropped: list[dict[str, Any]],
+        plan: ShardPlan,
+        outcomes: list[Outcome],
         tokenizer: Path,
     ) -> dict[str, Any]:
         data = self.programme.data
-        plan = plan_shards(shards.bytes_by_kind, data.shard_bytes, data.heldout_fraction, layout.DATASET)
-        work = Tokenise(tokenizer, self.programme.media, plan)
-        outcomes = assemble(prepared, work, self.workdir / "assemble", self.limits, self._phase("assemble"))
-        dropped_copies = shards.dropped_copies(copies)
-        report = shards.report(approved, dropped_copies)
+        capped = [row for row in dropped if row["stage"] == COMPLIANCE]
+        report = shards.report(approved, [row for row in dropped if row["stage"] != COMPLIANCE], capped)
         findings = _findings(report)
         open_issues = record_findings(self.ws, self.request.version, findings, next_version(self.request.version))
+        fixed = [issue.id for issue in list_issues(self.ws) if issue.fixed_in == self.request.version]
         build_of = Build(
             identity={
                 "version": self.request.version,
@@ -196,10 +271,11 @@ class _Builder:
                 "code_version": f"{expedition.__version__}+{code_version()}",
                 "scope": self.request.scope,
                 "issues": [issue.id for issue in open_issues],
+                "issues_fixed": fixed,
             },
             provenance={item.name: Provenance(item.acquired, item.approval.id) for item in approved.used},
             sources=[item.row() for item in approved.used],
-            dropped=[*shards.dropped(), *dropped_copies],
+            dropped=[*shards.dropped(), *dropped],
             report=report,
             tokenizer_folder=tokenizer,
         )
@@ -211,25 +287,25 @@ class _Builder:
     def _event(self, kind: str, **fields: Any) -> None:
         self.events.append(kind, dataset=layout.DATASET, version=self.request.version, **fields)
 
-    def _phase(self, name: str) -> ProgressCallback | None:
-        progress = self.progress
-        return None if progress is None else lambda step: progress(name, step)
-
 
 def _findings(report: Mapping[str, Any]) -> dict[str, str]:
     """What a build sees that a later version should mend: key → title."""
     findings: dict[str, str] = {}
-    if report["unreadable"]:
-        findings["unreadable files"] = f"{len(report['unreadable'])} files or parts could not be read"
+    if report["unreadable_count"]:
+        findings["unreadable files"] = f"{report['unreadable_count']} files or parts could not be read"
     if report["quarantined"]:
         findings["quarantined work"] = f"{len(report['quarantined'])} pieces of work were given up"
     for name in report["unapproved"]:
-        findings[f"unapproved {name}"] = f"source {name} has no approval and is left out"
+        findings[f"unapproved {name}"] = f"source {name} is left out: {report['left_out'].get(name, 'no approval')}"
     return findings
 
 
 def status(ws: Workspace, programme: Programme, version: str | None = None) -> dict[str, Any]:
-    """Finished versions with planned against achieved shares of the newest (or `version`), and builds under way."""
+    """Finished versions with planned against achieved shares of the newest (or `version`), and builds under way.
+
+    `builds` has a row for each unfinished build: running (in which process) or stopped (and what to do), its phase,
+    tasks done of all, rates, rejects by reason, what was given up, and the time that is left.
+    """
     from expedition.data.versions.manifest import versions
 
     finished = versions(ws)
@@ -238,6 +314,7 @@ def status(ws: Workspace, programme: Programme, version: str | None = None) -> d
     return {
         "versions": finished,
         "unfinished": sorted(set(started) - set(finished)),
+        "builds": builds_under_way(ws, finished),
         "version": chosen,
         "mixture": shares(programme.data.mix, read_manifest(ws, chosen)) if chosen is not None else [],
     }

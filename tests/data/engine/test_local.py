@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from expedition.data.engine import Limits, Progress, Task, map_shards, quarantined, release_quarantine
-from expedition.errors import ComplianceRefused, MissingExtra, UsageError
+from expedition.errors import ComplianceRefused, MissingExtra, StorageError, UsageError, WorkspaceBusy
 
 from . import shard_functions
 
@@ -71,6 +71,49 @@ def test_worker_over_its_memory_is_ended(tmp_path: Path) -> None:
     outcomes = map_shards(shard_functions.hold_memory_on_three, TASKS, tmp_path, limits)
     assert "bytes of memory" in (outcomes[3].quarantined or "")
     assert sum(outcome.quarantined is None for outcome in outcomes) == 7
+
+
+def test_second_call_in_a_folder_is_told(tmp_path: Path) -> None:
+    """The second is refused while the first works, and not after; the first is not disturbed."""
+    refused: list[str] = []
+
+    def again(step: Progress) -> None:
+        if step.done == 2:
+            with pytest.raises(WorkspaceBusy) as caught:
+                map_shards(shard_functions.square, TASKS, tmp_path, Limits(workers=0))
+            refused.append(caught.value.where or "")
+
+    outcomes = map_shards(shard_functions.square, TASKS, tmp_path, WORKERS, again)
+    assert refused == [str(tmp_path)]
+    assert not quarantined(outcomes)
+    assert map_shards(shard_functions.square, TASKS, tmp_path, WORKERS)[3].summary == {"square": 9}
+
+
+def test_slow_task_has_the_time_that_it_asked_for(tmp_path: Path) -> None:
+    limits = Limits(workers=1, attempts=1, task_s=0.1)
+    outcomes = map_shards(shard_functions.slower_square, [Task("t", 2, extra_s=20)], tmp_path, limits)
+    assert outcomes[0].summary == {"square": 4}
+
+
+def test_mapped_files_do_not_count_as_memory(tmp_path: Path) -> None:
+    """Pages of a file belong to everyone: a worker that reads a large table through a map is not ended."""
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(400 << 20)
+    limits = Limits(workers=1, attempts=1, memory_bytes=200 << 20)
+    outcome = map_shards(shard_functions.read_mapped, [Task("t", tmp_path / "large")], tmp_path / "out", limits)[0]
+    assert outcome.summary == {"sum": 0}
+
+
+def test_full_disk_stops_the_call_and_is_no_fault_of_the_task(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="no space left"):
+        map_shards(shard_functions.disk_full_on_three, TASKS, tmp_path, WORKERS)
+    assert not quarantined(map_shards(shard_functions.square, TASKS, tmp_path, WORKERS))
+
+
+def test_third_engine_is_named_by_its_class(tmp_path: Path) -> None:
+    limits = Limits(engine=f"{shard_functions.__name__}:BackwardsEngine")
+    outcomes = map_shards(shard_functions.square, TASKS, tmp_path, limits)
+    assert [outcome.summary["square"] for outcome in outcomes] == [number * number for number in range(8)]
 
 
 def test_slow_task_is_ended(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ absent, and a rerun does only what is missing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from expedition.errors import UsageError
 
@@ -31,6 +31,10 @@ class Task:
 
     key: str
     payload: Any
+    weight: int = 1
+    """Expected cost against the other tasks of a call, in any unit (bytes to read, say): estimates of time use it."""
+    extra_s: float = 0.0
+    """Wall seconds that an attempt may take beyond `Limits.task_s`: a large input that cannot be cut needs them."""
 
     def __post_init__(self) -> None:
         if not _KEY.fullmatch(self.key):
@@ -51,18 +55,24 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one engine call."""
+    """Where an engine call runs, and its bounds: at most `workers * memory_bytes` and the supervisor's own memory."""
 
     workers: int = 2
     """Worker processes; 0 runs every task in the calling process, one after the other."""
     attempts: int = 3
     """A task whose worker dies (or that raises) this many times is quarantined."""
     memory_bytes: int = 3 << 30
-    """Resident memory one worker may hold; above it the worker is ended and the attempt counts as a death."""
+    """Memory of its own that one worker may hold; above it the worker is ended and the attempt counts as a death."""
     task_s: float = 900.0
-    """Wall seconds one attempt may take."""
+    """Wall seconds one attempt may take, a task's `extra_s` apart."""
     preload: tuple[str, ...] = ()
     """Modules that the fork server imports once, so that workers start warm."""
+    engine: str = "local"
+    """`local`, `ray`, `serial` (the calling process), or `package.module:Class` of your own. The bytes are the same."""
+    address: str | None = None
+    """Cluster to connect to, for engines that have one; None lets the engine choose."""
+    report: ProgressCallback | None = field(default=None, compare=False)
+    """Told of every step of every call that is not given a callback of its own. Stays in the calling process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,26 +83,26 @@ class Progress:
     total: int
     key: str
     quarantined: str | None = None
+    step: str = ""
+    """Name of the call's folder."""
+    fresh: bool = True
+    """Whether this call did the task; False when an earlier one had."""
+    weight_done: int = 0
+    weight_total: int = 0
+    counts: Mapping[str, Any] = field(default_factory=dict)
+    """The summary's `counts`: records_in, records_out, read_bytes, rejects {reason: records}; empty if it has none."""
 
 
 ProgressCallback = Callable[[Progress], None]
 
 
-class Engine(Protocol):
-    """Runs shard functions. `map` blocks until every task is committed or quarantined and keeps the tasks' order.
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt at a task: its number from 1, and the private folder that it fills."""
 
-    Two are built in: `LocalEngine` (processes) and `SerialEngine` (the calling process).
-    """
-
-    def map(
-        self,
-        function: ShardFunction,
-        tasks: Sequence[Task],
-        folder: Path,
-        progress: ProgressCallback | None = None,
-    ) -> list[Outcome]:
-        """Run every task that `folder` does not hold yet."""
-        ...
+    task: Task
+    number: int
+    aside: Path
 
 
 def unique_keys(tasks: Sequence[Task]) -> Iterator[Task]:

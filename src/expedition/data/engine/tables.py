@@ -1,9 +1,11 @@
-"""Arrow IPC files of intermediate work: written a batch at a time, read through a memory map."""
+"""Arrow IPC files of intermediate work: written a batch at a time, read whole through a memory map or streamed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import pyarrow as pa
 
@@ -21,9 +23,42 @@ def write_batches(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatc
     return rows
 
 
-def write_table(path: Path, table: pa.Table) -> int:
-    """Write a table in batches of at most `BATCH_ROWS` rows; returns the number of rows."""
-    return write_batches(path, table.schema, table.to_batches(max_chunksize=BATCH_ROWS))
+def write_table(path: Path, table: pa.Table, batch_rows: int = BATCH_ROWS) -> int:
+    """Write a table in batches of at most `batch_rows` rows; returns the number of rows."""
+    return write_batches(path, table.schema, table.to_batches(max_chunksize=batch_rows))
+
+
+class TableWriter:
+    """Rows as dicts into an Arrow IPC file, `BATCH_ROWS` at a time: as many rows as come, in bounded memory."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._sink = pa.OSFile(str(path), "wb")
+        self._writer = pa.ipc.new_file(self._sink, schema)
+        self._schema = schema
+        self._waiting: list[dict[str, Any]] = []
+
+    def add(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Append rows of the schema."""
+        for row in rows:
+            self._waiting.append(row)
+            if len(self._waiting) >= BATCH_ROWS:
+                self._flush()
+
+    def __enter__(self) -> TableWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._flush()
+        self._writer.close()
+        self._sink.close()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._writer.write_batch(pa.RecordBatch.from_pylist(self._waiting, schema=self._schema))
+            self._waiting.clear()
 
 
 def read_table(path: Path) -> pa.Table:
@@ -32,9 +67,15 @@ def read_table(path: Path) -> pa.Table:
         return pa.ipc.open_file(source).read_all()
 
 
-def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """The batches of an Arrow IPC file, one at a time, memory-mapped."""
-    with pa.memory_map(str(path), "r") as source:
+def read_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The batches of an Arrow IPC file, one at a time, in memory of their own; with `columns` only those are read.
+
+    Not through a map: pages of a mapped file count as resident, and a scan would hold as many as the file has.
+    """
+    with pa.OSFile(str(path), "rb") as source:
         reader = pa.ipc.open_file(source)
+        if columns is not None:
+            fields = [reader.schema.get_field_index(name) for name in columns]
+            reader = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=fields))
         for index in range(reader.num_record_batches):
             yield reader.get_batch(index)

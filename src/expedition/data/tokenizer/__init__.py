@@ -11,7 +11,7 @@ Verbs (all that other rooms may call):
     Vocabulary                                         bytes and merges
 Seams: Encoder (gigatoken, tokenizers); a third needs `encode_batch` and must agree on every probe.
 Imports: errors, workspace.  Imported by: data, train, evaluate, release.
-Reads / writes in the workspace: data/dataset/<version>/tokenizer/ (through data.build).
+Reads / writes in the workspace: data/dataset/<version>/tokenizer/ (through data.builder).
 Invariants: ids equal those of Qwen's own tokenizer.json [test_ids_equal_the_reference_on_every_script]; decode undoes
     encode [test_compact_round_trip]; text never becomes a special id [test_special_text_stays_text].
 Read in this order:
