@@ -10,6 +10,8 @@ from expedition.plan.section import Section
 
 Kind = Literal["web", "code", "books", "image-text", "video-text", "audio-text", "driving", "synthetic"]
 
+LicenceClass = Literal["permissive", "copyleft", "restricted", "unknown"]
+
 
 class MixShare(Section):
     """One line of the data mix."""
@@ -22,6 +24,10 @@ class MixShare(Section):
     """Tokens planned over the programme."""
     weight: float | None = Field(default=None, ge=0)
     """Share of a batch's tokens; None: in proportion to `tokens`. Set where a stage of training samples otherwise."""
+    max_epochs: float | None = Field(default=None, gt=0)
+    """Most passes of a run over a document of the kind; None: the mix's."""
+    licences: tuple[LicenceClass, ...] | None = None
+    """Classes of licence that documents of the kind may have; None: any that the ledger approves."""
 
 
 class DataMix(Section):
@@ -35,6 +41,11 @@ class DataMix(Section):
     """The lines of the table."""
     driving_share_of_video: float = Field(default=0.2, ge=0, le=1)
     """Part of the video-text tokens that is driving data."""
+    max_epochs: float | None = Field(default=None, gt=0)
+    """Most passes of a run over any document; None: no limit."""
+    temperature: float = Field(default=1.0, ge=1)
+    """T of p_l ~ n_l^(1/T), the share of a language in its kind: 1 as found, larger lifts small ones (arXiv:1907.05019,
+    arXiv:2010.11934)."""
 
     @model_validator(mode="after")
     def _sums(self) -> DataMix:
@@ -70,6 +81,12 @@ class SourcePolicy(Section):
     """What happens to personal data that is found."""
     toxicity_threshold: float = Field(default=0.5, ge=0, le=1)
     """Documents with a higher score are dropped."""
+    weight: float = Field(default=1.0, ge=0)
+    """Passes over the source for one pass over others of its kind; 0 leaves it out of training."""
+    max_epochs: float | None = Field(default=None, gt=0)
+    """Most passes of a run over its documents; None: the kind's."""
+    licences: tuple[LicenceClass, ...] | None = None
+    """Classes of licence that its documents may have; None: the kind's."""
 
 
 class TokenizerPlan(Section):

@@ -68,12 +68,14 @@ class BatchStage(Section):
 
 
 class DataSegment(Section):
-    """From `from_step` on, the run reads this dataset version."""
+    """From `from_step` on, the run reads this dataset version, in its own mix if it has one (annealing)."""
 
     from_step: int = Field(ge=0)
     """First step (0-based) of the segment."""
     version: str
     """Dataset version, for example "v0.1"."""
+    mix: dict[str, float] = Field(default_factory=dict)
+    """Share of sequences by kind from then on; empty: the run's mix."""
 
 
 class OptimizerPlan(Section):
@@ -334,6 +336,16 @@ class RunPlan(Section):
         for stage, end in zip(self.batch_sequences, ends, strict=True):
             total += max(0, min(end, step) - stage.from_step) * stage.sequences
         return total
+
+    def step_of(self, index: int) -> int:
+        """The step that trains on global index `index` (≥ 0): inverse of `sequences_before`."""
+        first = 0
+        for stage, following in pairwise(self.batch_sequences):
+            sequences = (following.from_step - stage.from_step) * stage.sequences
+            if index < first + sequences:
+                return stage.from_step + (index - first) // stage.sequences
+            first += sequences
+        return self.batch_sequences[-1].from_step + (index - first) // self.batch_sequences[-1].sequences
 
     def tokens_after(self, steps: int) -> int:
         """Tokens trained on when `steps` steps are done."""

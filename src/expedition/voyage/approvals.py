@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from expedition.data.compliance import Statement, append, read
-from expedition.data.compliance.ledger import POLICIES, Policy
+from expedition.data.compliance import Caps, Statement, append, read
+from expedition.data.compliance.policy import POLICIES, Policy, caps_of
 from expedition.data.sources import SourceFolder, read_declarations, survey
 from expedition.errors import InputError
 from expedition.voyage.steps import SCOPE
@@ -78,6 +78,18 @@ def _statement(source: str, told: dict[str, Any], expires: str) -> Statement:
         document=None,
         scope="any" if refuse else SCOPE,
         policy=policy,
-        policy_detail="1.0" if policy == "minimal-use" else None,
+        caps=_caps(told.get("caps")) if policy == "minimal-use" else Caps(),
         expires=None if refuse else expires,
     )
+
+
+def _caps(told: Any) -> Caps:
+    """The caps that sources.yaml states for a minimal use; without any, all of the source's documents."""
+    if told is None:
+        return Caps(share=1.0)
+    if not isinstance(told, dict):
+        raise InputError(f"caps {told!r} are no mapping", where="sources.yaml", fix="write caps: {share: 0.1}")
+    try:
+        return caps_of({str(name): float(value) for name, value in told.items()})
+    except (TypeError, ValueError) as error:
+        raise InputError(f"caps {told!r} hold no numbers", where="sources.yaml", fix="caps: {share: 0.1}") from error

@@ -107,8 +107,8 @@ def _data(course: Course) -> tuple[Step, ...]:
             "data-quality", "data", "W5–W6", "What the pipeline found against the truth; loading and storage measured",
             (
                 call("data", "quality", course.data_dir, "--version", "v0.1"),
-                call("loader", "bench", "--run", "1b"),
-                call("loader", "storage", "--version", "v0.1"),
+                call("data", "bench-load", "--run", "1b"),
+                call("data", "bench-storage", "v0.1"),
                 call("watch", "page"),
             ),
             ("reports/data-quality.json", "reports/load-test.json", "watch/index.html"),

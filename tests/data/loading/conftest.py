@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,15 @@ from expedition.plan.models import Programme
 from expedition.workspace import Workspace
 
 from .made_version import byte_tokenizer, generated, write_version
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shard_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The cache of shards of these tests, away from the user's."""
+    folder = tmp_path_factory.mktemp("shard-cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EXPEDITION_CACHE", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +57,6 @@ def fresh(data: Workspace, tmp_path: Path) -> Workspace:
     """A workspace of its own with the same two versions."""
     ws = Workspace.open(tmp_path / "voyage", create=True)
     for key in data.store.list("data"):
-        if "/pack-" not in key:
+        if "/pack-" not in key and "/documents-" not in key:
             ws.store.write(key, data.store.read(key))
     return ws

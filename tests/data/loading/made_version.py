@@ -20,7 +20,15 @@ from expedition.data.records import CAMERAS, KINDS, PLACEHOLDER, Document, Inser
 from expedition.data.tokenizer import Tokenizer, Vocabulary
 from expedition.data.tokenizer.tokenizer import FILES
 from expedition.data.versions import Provenance
-from expedition.data.versions.index import DROPPED, BuiltShard, write_dropped, write_tables
+from expedition.data.versions.index import (
+    DROPPED,
+    INDEX,
+    LINEAGE,
+    STATISTICS,
+    BuiltShard,
+    write_dropped,
+    write_tables,
+)
 from expedition.data.versions.manifest import compose
 from expedition.data.versions.rows import rows_of
 from expedition.data.versions.shards import PLACED_SCHEMA, write_shard
@@ -43,6 +51,7 @@ class Made:
     kind: str
     text: str
     inserts: tuple[Insert, ...] = ()
+    language: str = "en"
 
 
 def jpeg(generator: np.random.Generator, height: int, width: int) -> bytes:
@@ -125,7 +134,8 @@ def write_version(
         byte_tokenizer().save(place / "tokenizer")
         for file in FILES:
             ws.store.write(f"{folder}/tokenizer/{file}", (place / "tokenizer" / file).read_bytes())
-        ws.store.write(f"{folder}/index/documents.parquet", (place / "index/documents.parquet").read_bytes())
+        for table in (INDEX, LINEAGE, STATISTICS, DROPPED):
+            ws.store.write(f"{folder}/{table}", (place / table).read_bytes())
         manifest = compose(identity(dataset, version), shards, place, [])
     ws.write_json(f"{folder}/manifest.json", manifest, schema="data.manifest/1")
     return manifest
@@ -153,7 +163,7 @@ def documents_of(version: str, made: Made, number: int) -> Document:
         path=name,
         text=made.text,
         inserts=made.inserts,
-        language="en",
+        language=made.language,
     )
 
 

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expedition.data.loading.assign import CostWeights, assign
+from expedition.data.loading.assign import CostWeights, assign, balance, in_order
+from expedition.plan import load_programme
 
 costs_of_batch = st.lists(st.floats(0, 1e6), min_size=0, max_size=80).map(np.asarray)
 
@@ -41,3 +42,24 @@ def test_cost_counts_tokens_patches_and_frames() -> None:
 def test_ranks_must_be_positive() -> None:
     with pytest.raises(ValueError, match="world 0"):
         assign(np.ones(4), 0)
+
+
+@pytest.mark.parametrize("world", [8, 64, 256])
+def test_ranks_are_balanced_to_within_five_percent_on_a_mix_of_media(world: int) -> None:
+    """4,096 sequences of 4,096 tokens, a third of them with pictures or clips; four micro-batches a rank."""
+    generator = np.random.default_rng(world)
+    kind = generator.choice(3, 4096, p=[0.65, 0.28, 0.07])
+    patches = np.choose(kind, [0, generator.integers(2_000, 12_000, 4096), generator.integers(8_000, 16_000, 4096)])
+    squares = generator.lognormal(14, 1, 4096).clip(1e5, 4096**2).astype(np.int64)
+    costs = CostWeights().cost(generator.integers(3_900, 4_097, 4096), patches, np.zeros(4096, np.int64), squares)
+    even, plain = balance(costs, assign(costs, world, 4)), balance(costs, in_order(4096, world, 4))
+    assert even.rank_max_over_mean <= 1.05 and even.step_over_mean <= 1.05
+    assert plain.step_over_mean > even.step_over_mean
+
+
+def test_weights_of_a_model_are_its_multiply_adds() -> None:
+    shape = load_programme("w26").models["10b"]
+    weights = CostWeights.of_shape(shape, 152_064)
+    at_4096 = weights.square * 4096**2 / (weights.token * 4096)
+    assert 0.02 < at_4096 < 1, "attention of a whole sequence beside its products"
+    assert 0 < weights.mel_frame < 1 and 0 < weights.patch < 2

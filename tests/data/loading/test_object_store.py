@@ -15,7 +15,7 @@ from expedition.workspace import Workspace
 def remote(data: Workspace, s3_endpoint: str) -> Workspace:
     ws = Workspace.open(f"s3://expedition/loading?endpoint={s3_endpoint}", create=True)
     for key in data.store.list("data"):
-        if "/pack-" not in key:
+        if "/pack-" not in key and "/documents-" not in key:
             ws.store.write(key, data.store.read(key))
     return ws
 

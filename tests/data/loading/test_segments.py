@@ -1,13 +1,17 @@
+import itertools
 import json
 import subprocess
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from expedition.data.loading import Decision, Loader, add_segment, read_segments
 from expedition.data.loading.segments import EVENT, open_segments, segment_of, segments_key
 from expedition.errors import InputError, ProgrammeError, UsageError
 from expedition.plan.models import Programme
+from expedition.plan.runs import RunPlan
 from expedition.workspace import Workspace
 
 
@@ -99,3 +103,19 @@ def test_many_ranks_open_at_once_and_agree(fresh: Workspace, programme: Programm
     loader = Loader(fresh, programme, "main")
     assert [json.loads(answer) for answer in answers] == [[loader.fingerprint, loader.batch(1).real_tokens]]
     assert len(list(fresh.events_all(EVENT))) == 2
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 50), st.integers(1, 64)), min_size=1, max_size=5),
+    st.integers(0, 10_000),
+)
+def test_step_of_an_index_is_the_inverse_of_the_first_index_of_a_step(
+    stages: list[tuple[int, int]], index: int
+) -> None:
+    starts = [0, *itertools.accumulate(length for length, _ in stages[:-1])]
+    batches = [
+        {"from_step": start, "sequences": sequences} for start, (_, sequences) in zip(starts, stages, strict=True)
+    ]
+    plan = RunPlan.model_validate({"batch_sequences": batches})
+    step = plan.step_of(index)
+    assert plan.sequences_before(step) <= index < plan.sequences_before(step + 1)

@@ -37,13 +37,20 @@ class DocumentReader:
         """Stored tokens of a document, inserts as one token each. Raises InputError if they are damaged."""
         columns = self._index.columns
         data = self._read(document, int(columns["tokens_offset"][document]), int(columns["tokens_bytes"][document]))
-        tokens = parse_tokens(data, where=f"{self._key(document)} document {self._index.ids[document]}")
+        tokens = parse_tokens(data, where=f"{self.shard_key(document)} document {self._index.ids[document]}")
         if len(tokens) != int(columns["tokens"][document]):
             raise InputError(
                 f"{len(tokens)} tokens are stored, the index says {int(columns['tokens'][document])}",
-                where=f"{self._key(document)} document {self._index.ids[document]}",
+                where=f"{self.shard_key(document)} document {self._index.ids[document]}",
             )
         return tokens
+
+    def read_stored(self, document: int) -> int:
+        """Read a document's stored tokens and media without decoding anything; how many bytes that was."""
+        columns = self._index.columns
+        spans = [(int(columns["tokens_offset"][document]), int(columns["tokens_bytes"][document]))]
+        spans += [(span.offset, span.bytes) for span in self._index.media(document)]
+        return sum(len(self._read(document, offset, length)) for offset, length in spans)
 
     def description(self, document: int) -> dict[str, Any]:
         """The document's JSON member."""
@@ -58,21 +65,32 @@ class DocumentReader:
         if len(places) != len(self._index.media(document)):
             raise InputError(
                 f"{len(places)} insert tokens for {len(self._index.media(document))} media",
-                where=f"{self._key(document)} document {self._index.ids[document]}",
+                where=f"{self.shard_key(document)} document {self._index.ids[document]}",
             )
         return places
 
-    def media(self, document: int) -> list[Media]:
-        """Decoded media of a document in order. Raises InputError with shard and document if one does not decode."""
+    def piece(self, document: int, start: int, end: int) -> tuple[npt.NDArray[np.int32], list[Media]]:
+        """Stored tokens start..end of a document and the media that stand among them, decoded."""
+        tokens = self.tokens(document)
+        places = np.asarray(self.placeholders(document, tokens), dtype=np.int64)
+        first, last = places.searchsorted((start, end)).tolist()
+        return tokens[start:end], self.media(document, first, last)
+
+    def media(self, document: int, first: int = 0, last: int | None = None) -> list[Media]:
+        """Decoded media first..last of a document (all by default) in order.
+
+        Raises InputError with shard and document if one does not decode.
+        """
         spans = self._index.media(document)
-        if not spans:
+        chosen = spans[first:last]
+        if not chosen:
             return []
         try:
-            metas = self._video_metas(document) if any(span.kind == "video" for span in spans) else []
-            videos = iter(metas)
-            return [self._decode(document, span, next(videos) if span.kind == "video" else {}) for span in spans]
+            metas = self._video_metas(document) if any(span.kind == "video" for span in chosen) else []
+            videos = iter(metas[sum(span.kind == "video" for span in spans[:first]) :])
+            return [self._decode(document, span, next(videos) if span.kind == "video" else {}) for span in chosen]
         except InputError as error:
-            where = f"{self._key(document)} document {self._index.ids[document]}"
+            where = f"{self.shard_key(document)} document {self._index.ids[document]}"
             raise InputError(error.what, where=where, fix=error.fix) from error
 
     def _decode(self, document: int, span: MediaSpan, meta: dict[str, Any]) -> Media:
@@ -84,13 +102,17 @@ class DocumentReader:
         return decode_clip(data, meta, self._rule)
 
     def _video_metas(self, document: int) -> list[dict[str, Any]]:
-        return [insert["meta"] for insert in self.description(document)["inserts"] if insert["kind"] == "video"]
+        try:
+            return [insert["meta"] for insert in self.description(document)["inserts"] if insert["kind"] == "video"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"the description of a document is damaged: {error!r}") from error
 
-    def _key(self, document: int) -> str:
+    def shard_key(self, document: int) -> str:
+        """Key of the shard that a document lies in."""
         return self._keys[int(self._index.shard[document])]
 
     def _read(self, document: int, offset: int, length: int) -> bytes:
-        return self._shards.read(self._key(document), offset, length)
+        return self._shards.read(self.shard_key(document), offset, length)
 
 
 def decode_clip(data: bytes, meta: dict[str, Any], rule: MediaRule) -> Media:
@@ -107,7 +129,10 @@ def parse_tokens(data: bytes, where: str) -> npt.NDArray[np.int32]:
     header = data[10:header_end]
     if data[:8] != _NPY_MAGIC or b"'<i4'" not in header or b"'fortran_order': False" not in header:
         raise InputError("the tokens of a document are no int32 array", where=where)
-    return np.frombuffer(data, dtype="<i4", offset=header_end)
+    try:
+        return np.frombuffer(data, dtype="<i4", offset=header_end)
+    except ValueError as error:
+        raise InputError(f"the tokens of a document are damaged: {error}", where=where) from error
 
 
 def _frames_per_s(meta: dict[str, Any], frames: int, rule: MediaRule) -> float:

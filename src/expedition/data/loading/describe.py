@@ -7,7 +7,7 @@ from typing import Any
 
 from expedition.data.loading.assign import assign
 from expedition.data.loading.loader import Loader
-from expedition.data.loading.segments import read_segments, segments_key
+from expedition.data.loading.segments import read_segments, run_plan, segments_key
 from expedition.errors import InputError
 from expedition.plan.models import Programme
 from expedition.workspace import Workspace
@@ -46,9 +46,13 @@ def describe_step(ws: Workspace, programme: Programme, run: str, step: int, rank
     }
 
 
-def describe_segments(ws: Workspace, run: str) -> dict[str, Any]:
-    """The segments on record. Raises InputError for a run that has none."""
-    segments = read_segments(ws, run)
+def describe_segments(ws: Workspace, programme: Programme, run: str) -> dict[str, Any]:
+    """The segments on record, with their steps. Raises InputError for a run that has none."""
+    plan, segments = run_plan(programme, run), read_segments(ws, run)
     if not segments:
         raise InputError(f"run {run!r} has no segments yet", where=segments_key(run), fix="training begins them")
-    return {"run": run, "segments": [{**asdict(segment), "fingerprint": segment.fingerprint} for segment in segments]}
+    rows = [
+        {**asdict(segment), "from_step": plan.step_of(segment.first_index), "fingerprint": segment.fingerprint}
+        for segment in segments
+    ]
+    return {"run": run, "segments": rows}

@@ -65,6 +65,13 @@ class Mixture:
         kind = slots[slot]
         return kind, block * np.asarray(self.parts, dtype=np.int64)[kind] + ordinals[slot]
 
+    def place_one(self, index: int) -> tuple[int, int]:
+        """`place` of a single index, in plain integers."""
+        slots, ordinals = _period_lists(self.parts)
+        block, slot = divmod(index, len(slots))
+        kind = slots[slot]
+        return kind, block * self.parts[kind] + ordinals[slot]
+
 
 def _fraction(weight: float) -> Fraction:
     """The weight as written in decimal, or as the simple fraction that it is a rounding of (0.0333… is 1/30)."""
@@ -100,3 +107,9 @@ def _period_table(parts: tuple[int, ...]) -> tuple[npt.NDArray[np.int64], npt.ND
         if item + 1 < parts[kind]:
             heapq.heappush(waiting, ((item + 1) * period // parts[kind], kind, item + 1))
     return slots, ordinals
+
+
+@lru_cache(maxsize=32)
+def _period_lists(parts: tuple[int, ...]) -> tuple[list[int], list[int]]:
+    slots, ordinals = _period_table(parts)
+    return slots.tolist(), ordinals.tolist()

@@ -1,31 +1,33 @@
-"""Which documents make which sequence: a plan made from the index alone, the shards are never rebuilt for it.
+"""Which documents make which sequence: best fit over the lengths of one shard; the shards are never rebuilt for it.
 
-Documents of one shard are packed with each other only, so a sequence is read from one shard. Best fit over a bounded
-number of open sequences (Johnson 1974): a piece goes where it leaves the least room, so one pass suffices and the order
-of a shard is kept roughly. A text longer than a sequence is cut into sequences of its own and a rest. A document with
-media that is too long keeps its media whole and loses text at its end; if its media alone do not leave room for one
-token after them, it is dropped. Both are counted.
+Documents of one shard are packed with each other only, so a sequence is read from one shard. Lengths are placed in
+descending order, each where it leaves the least room (best fit decreasing: Johnson 1973). Equal lengths and equal rooms
+are handled together, so the work grows with the number of different ones and not with the documents. No document that
+fits is cut. A text longer than a sequence is cut at the ends of sentences or lines (`sentences.py`), and its parts are
+packed like documents. A document with media that is too long is cut between its media, or inside its text; a medium
+that is longer than a sequence is dropped. A driving record is one observation with its actions: too long, it is dropped
+whole. Everything is counted.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from expedition.data.loading.index import BRACKET_TOKENS, DocumentIndex, Expansion
+from expedition.data.loading.index import DocumentPart, Expansion
+from expedition.data.loading.sentences import FINAL_PART, Cut, TextCuts
 from expedition.data.records import KINDS
 
 IntArray = npt.NDArray[np.int64]
 
-OPEN_SEQUENCES = 64
-"""Sequences that are open for more at a time."""
-
-Truncate = Callable[[int], "tuple[int, int] | None"]
-"""document → (stored tokens kept, their expanded length), or None if its media do not fit."""
+WHOLE_KINDS = ("driving",)
+"""Kinds whose documents are never cut: actions without what was seen would be trained on as if nothing had been."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,187 +42,374 @@ class Piece:
 
 @dataclass(slots=True)
 class PackCounts:
-    """What became of one kind's documents, in expanded tokens: packed + truncated + dropped = all."""
+    """What became of one kind's documents, in expanded tokens:
+    packed - repeated + dropped + left out = all."""
 
     documents: int = 0
     sequences: int = 0
     packed_tokens: int = 0
-    truncated_documents: int = 0
-    truncated_tokens: int = 0
+    repeated_tokens: int = 0
+    """Packed a second time or more, where a weight asks for more than one pass."""
     dropped_documents: int = 0
+    dropped_media: int = 0
     dropped_tokens: int = 0
+    """Of media that are longer than a sequence, and of documents that may not be cut."""
+    left_out_documents: int = 0
+    left_out_tokens: int = 0
+    """Excluded by a decision, or by a weight below 1."""
+    cut_documents: int = 0
+    cuts: int = 0
+    cuts_at_an_end: int = 0
+    """Cuts of long documents that fall after a sentence or line, or before a medium."""
+
+    def fill(self, sequence_tokens: int) -> float | None:
+        """Part of the sequences' positions that is not padding; None without a sequence."""
+        return self.packed_tokens / (self.sequences * sequence_tokens) if self.sequences else None
+
+    def add(self, other: PackCounts) -> None:
+        """Add another's numbers to these."""
+        for item in fields(self):
+            setattr(self, item.name, getattr(self, item.name) + getattr(other, item.name))
 
 
 @dataclass(frozen=True, slots=True)
-class PackPlan:
-    """Packed sequences in order of kind, then shard. Sequence s holds pieces piece_first[s]..piece_first[s+1].
+class MediaSize:
+    """What a picture, clip or sound becomes: pad tokens with start and end, vision patches, mel frames."""
 
-    `shard_kind`, `shard`: pairs with at least one sequence; pair i has sequences shard_first[i]..shard_first[i+1].
-    Costs by sequence: tokens (not padding), patches, mel_frames.
+    tokens: int
+    patches: int
+    mel_frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A long document with media in pieces (start, end, tokens, patches, mel frames) and the media that do not fit."""
+
+    pieces: tuple[tuple[int, int, int, int, int], ...]
+    cuts: int
+    cuts_at_an_end: int
+    dropped: tuple[MediaSize, ...]
+
+
+class LongDocuments(Protocol):
+    """What is asked about a document that is longer than a sequence; `document` is its number in the version."""
+
+    def cuts(self, document: int, *, by_line: bool) -> list[Cut]:
+        """Where a text is cut."""
+        ...
+
+    def split(self, document: int) -> Split:
+        """How one with media is cut."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PartPlan:
+    """The plan of one part of the index, as columns.
+
+    Of a sequence: tokens, patches, mel_frames, and `squares`, the sum of its pieces' squared lengths (attention).
+    Entry e is (kind, shard, pass) and has sequences first..first + sequences; entries with the same documents share
+    them. Sequence s holds pieces piece_first[s]..piece_first[s+1]; `document` counts from the part's first.
     """
 
-    sequence_tokens: int
-    piece_first: IntArray
-    pieces: IntArray
-    tokens: IntArray
-    patches: IntArray
-    mel_frames: IntArray
-    shard_kind: IntArray
-    shard: IntArray
-    shard_first: IntArray
-    counts: dict[str, PackCounts] = field(default_factory=dict)
+    entries: Mapping[str, IntArray]
+    sequences: Mapping[str, IntArray]
+    pieces: Mapping[str, IntArray]
+    counts: Mapping[str, PackCounts]
+    cells: Mapping[str, Mapping[str, int]]
 
-    @property
-    def sequences(self) -> int:
-        """How many sequences there are, of all kinds."""
-        return len(self.tokens)
-
-    def sizes(self, kind: str) -> list[int]:
-        """Sequences in each shard of a kind, in the plan's order."""
-        chosen = self.shard_kind == KINDS.index(kind)
-        return [int(size) for size in np.diff(self.shard_first)[chosen]]
-
-    def first(self, kind: str) -> int:
-        """Number of the kind's first sequence."""
-        return int(self.shard_first[int(np.searchsorted(self.shard_kind, KINDS.index(kind)))])
-
-    def kinds(self) -> list[str]:
-        """Kinds that have at least one sequence."""
-        return [KINDS[number] for number in sorted(set(self.shard_kind.tolist()))]
-
-    def members(self, sequence: int) -> list[Piece]:
-        """Pieces of a sequence in order."""
-        rows = self.pieces[int(self.piece_first[sequence]) : int(self.piece_first[sequence + 1])]
-        return [Piece(*row) for row in rows.tolist()]
+    def meta(self) -> dict[str, Any]:
+        """Counts by kind, and by kind/source/language the documents, tokens and packed tokens, as JSON values."""
+        return {
+            "counts": {kind: asdict(counts) for kind, counts in self.counts.items()},
+            "cells": {name: dict(cell) for name, cell in self.cells.items()},
+        }
 
 
-def best_fit(lengths: Sequence[int], capacity: int, open_limit: int = OPEN_SEQUENCES) -> list[list[int]]:
-    """Numbers of the items of each sequence; every item once, no sequence longer than `capacity`. Pure.
+def best_fit(lengths: npt.ArrayLike, capacity: int) -> IntArray:
+    """Sequence number of each item; no sequence is longer than `capacity`. Sequences count by their first item. Pure.
 
     Raises ValueError for an item of length 0 or beyond `capacity`.
     """
-    sequences: list[list[int]] = []
-    open_: list[tuple[int, int]] = []
-    for item, length in enumerate(lengths):
-        if not 0 < length <= capacity:
-            raise ValueError(f"item {item} has length {length}, not 1..{capacity}")
-        position = bisect_left(open_, (length, -1))
-        if position < len(open_):
-            room, number = open_.pop(position)
-            sequences[number].append(item)
-        else:
-            room, number = capacity, len(sequences)
-            sequences.append([item])
-            if len(open_) >= open_limit:
-                open_.pop(0)
-        if room > length:
-            insort(open_, (room - length, number))
-    return sequences
+    sizes = np.asarray(lengths, dtype=np.int64)
+    wrong = np.flatnonzero((sizes < 1) | (sizes > capacity))
+    if len(wrong):
+        raise ValueError(f"item {wrong[0]} has length {sizes[wrong[0]]}, not 1..{capacity}")
+    if not len(sizes):
+        return np.zeros(0, dtype=np.int64)
+    order = np.argsort(-sizes, kind="stable")
+    distinct, counts = np.unique(sizes, return_counts=True)
+    placed = _placements(distinct[::-1].tolist(), counts[::-1].tolist(), capacity)
+    first, used, each, start = np.asarray(placed, dtype=np.int64).T
+    move = np.repeat(np.arange(len(placed)), used * each)
+    bins = np.empty(len(sizes), dtype=np.int64)
+    bins[order] = first[move] + (np.arange(len(sizes)) - start[move]) // each[move]
+    _, first_item, number = np.unique(bins, return_index=True, return_inverse=True)
+    rank = np.empty(len(first_item), dtype=np.int64)
+    rank[np.argsort(first_item)] = np.arange(len(first_item))
+    return rank[number.ravel()]
 
 
-def cut(document: int, stored: int, sequence_tokens: int) -> list[Piece]:
-    """Pieces of a text without media: whole sequences and a rest."""
-    starts = range(0, stored, sequence_tokens)
-    ends = [min(start + sequence_tokens, stored) for start in starts]
-    return [Piece(document, start, end, end - start) for start, end in zip(starts, ends, strict=True)]
+def _placements(lengths: list[int], counts: list[int], capacity: int) -> list[tuple[int, int, int, int]]:
+    """Moves (first bin, bins, items a bin, first item) that place `counts` items of descending `lengths`.
 
-
-def kept_prefix(
-    placeholders: Sequence[int], media_tokens: Sequence[int], stored: int, sequence_tokens: int
-) -> tuple[int, int] | None:
-    """How many stored tokens of a document with media are kept so that it fits, and their expanded length.
-
-    `placeholders` are the positions of its media in the stored tokens, `media_tokens` their pad tokens. None if the
-    last medium with its end token leaves no room for one more token. Pure.
+    `rooms` holds the different rooms of open bins in order, `bins[room]` runs of bins (first, number) with that room.
     """
-    extra = sum(tokens + BRACKET_TOKENS - 1 for tokens in media_tokens)
-    after_media = placeholders[-1] + 1 + extra
-    if after_media + 1 > sequence_tokens:
-        return None
-    kept = min(stored, sequence_tokens - extra)
-    return kept, kept + extra
+    rooms: list[int] = []
+    bins: dict[int, list[tuple[int, int]]] = {}
+    moves: list[tuple[int, int, int, int]] = []
+    made = item = 0
+    for length, count in zip(lengths, counts, strict=True):
+        while count:
+            at = bisect_left(rooms, length)
+            if at < len(rooms):
+                room = rooms[at]
+                runs = bins[room]
+                first, number = runs.pop()
+                if not runs:
+                    del bins[room], rooms[at]
+            else:
+                room, first, number = capacity, made, -(-count // (capacity // length))
+                made += number
+            # The tightest bin stays the tightest while it has room: it takes as many of this length as it holds.
+            each = min(room // length, count)
+            used = min(count // each, number)
+            moves.append((first, used, each, item))
+            item, count = item + used * each, count - used * each
+            for left, start, many in ((room, first + used, number - used), (room - each * length, first, used)):
+                if left and many:
+                    if left not in bins:
+                        bins[left] = []
+                        insort(rooms, left)
+                    bins[left].append((start, many))
+    return moves
 
 
-def plan_packing(index: DocumentIndex, expansion: Expansion, sequence_tokens: int, truncate: Truncate) -> PackPlan:
-    """Pack every document of the index. Pure but for `truncate`, asked about documents that are too long."""
-    writer = _PlanWriter(expansion)
-    for kind in sorted(set(index.kind.tolist())):
-        counts = writer.counts.setdefault(KINDS[kind], PackCounts())
-        of_kind = np.flatnonzero(index.kind == kind)
-        for shard in sorted(set(index.shard[of_kind].tolist())):
-            documents = of_kind[index.shard[of_kind] == shard]
-            pieces = _pieces(documents.tolist(), index, expansion, sequence_tokens, truncate, counts)
-            groups = best_fit([piece.tokens for piece in pieces], sequence_tokens)
-            writer.add(kind, shard, [[pieces[item] for item in group] for group in groups])
-    return writer.finish(sequence_tokens)
+def split_at_media(
+    tokens: npt.NDArray[np.int32],
+    placeholders: Sequence[int],
+    sizes: Sequence[MediaSize],
+    sequence_tokens: int,
+    text: TextCuts,
+) -> Split:
+    """Cut a document with media at `placeholders` (positions in the stored tokens) of `sizes`. Pure.
+
+    A piece takes what fits; it ends before a medium that does not fit, or after a sentence of the text.
+    """
+    costs = np.ones(len(tokens), dtype=np.int64)
+    costs[list(placeholders)] = [size.tokens for size in sizes]
+    ends = np.concatenate(([0], np.cumsum(costs)))
+    size_at = dict(zip(placeholders, sizes, strict=True))
+    pieces: list[tuple[int, int, int, int, int]] = []
+    dropped: list[MediaSize] = []
+    start, cuts, at_end = 0, 0, 0
+    while start < len(tokens):
+        limit = int(ends.searchsorted(ends[start] + sequence_tokens, "right")) - 1
+        if limit == start:
+            dropped.append(size_at[start])
+            start += 1
+            continue
+        end = limit
+        if limit < len(tokens):
+            cuts += 1
+            if limit in size_at:
+                at_end += 1
+            else:
+                before = placeholders[bisect_left(placeholders, limit) - 1] if placeholders[0] < limit else -1
+                text_start = max(start, before + 1)
+                room = min(max(1, sequence_tokens // FINAL_PART), limit - text_start)
+                if room:
+                    cut = text.last_end(tokens, text_start, limit, room, by_line=False)
+                    end, at_end = cut.end, at_end + cut.at_end
+        inside = [size_at[place] for place in placeholders if start <= place < end]
+        patches, frames = sum(size.patches for size in inside), sum(size.mel_frames for size in inside)
+        pieces.append((start, end, int(ends[end] - ends[start]), patches, frames))
+        start = end
+    return Split(tuple(pieces), cuts, at_end, tuple(dropped))
+
+
+def pack_part(
+    part: DocumentPart, expansion: Expansion, copies: IntArray, sequence_tokens: int, long: LongDocuments
+) -> PartPlan:
+    """Pack the documents of a part, document d `copies[d]` times (each in another pass). Pure but for `long`."""
+    counts: dict[str, PackCounts] = defaultdict(PackCounts)
+    pieces = _pieces(part, expansion, copies, sequence_tokens, long, counts)
+    writer = _PlanWriter(sequence_tokens)
+    bounds = np.searchsorted(pieces["document"], np.arange(len(part.tokens) + 1))
+    for kind, shard, documents in _groups(part):
+        chosen = _rows(bounds, documents)
+        last = -1
+        for number in range(int(copies[documents].max(initial=0))):
+            rows = chosen[copies[pieces["document"][chosen]] > number]
+            if len(rows) == last:
+                writer.repeat(kind, shard, number)
+            elif len(rows):
+                writer.add(kind, shard, number, {name: column[rows] for name, column in pieces.items()})
+                last = len(rows)
+        name = KINDS[kind]
+        counts[name].sequences += writer.sequences_of(kind, shard)
+        packed = pieces["tokens"][chosen] * copies[pieces["document"][chosen]]
+        counts[name].packed_tokens += int(packed.sum())
+        counts[name].repeated_tokens += int(packed.sum() - pieces["tokens"][chosen].sum())
+    return writer.finish(dict(counts), _cells(part, expansion, copies, pieces))
+
+
+def _groups(part: DocumentPart) -> Iterator[tuple[int, int, IntArray]]:
+    """(kind, shard, documents) in order of kind, then shard."""
+    order = np.lexsort((part.shard, part.kind))
+    if not len(order):
+        return
+    changes = (np.diff(part.kind[order]) != 0) | (np.diff(part.shard[order]) != 0)
+    for documents in np.split(order, np.flatnonzero(changes) + 1):
+        yield int(part.kind[documents[0]]), int(part.shard[documents[0]]), documents
+
+
+def _rows(bounds: IntArray, documents: IntArray) -> IntArray:
+    """Rows bounds[d]..bounds[d+1] of every d of `documents` (ascending)."""
+    sizes = bounds[documents + 1] - bounds[documents]
+    ends = np.cumsum(sizes)
+    within = np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - sizes, sizes)
+    rows: IntArray = np.repeat(bounds[documents], sizes) + within
+    return rows
 
 
 def _pieces(
-    documents: list[int],
-    index: DocumentIndex,
+    part: DocumentPart,
     expansion: Expansion,
+    copies: IntArray,
     sequence_tokens: int,
-    truncate: Truncate,
-    counts: PackCounts,
-) -> list[Piece]:
-    pieces: list[Piece] = []
-    for document in documents:
-        stored, expanded = int(index.columns["tokens"][document]), int(expansion.tokens[document])
-        counts.documents += 1
-        if expanded <= sequence_tokens:
-            pieces += [Piece(document, 0, stored, expanded)] if stored else []
-        elif index.media_first[document] == index.media_first[document + 1]:
-            pieces += cut(document, stored, sequence_tokens)
-        elif (kept := truncate(document)) is None:
-            counts.dropped_documents += 1
-            counts.dropped_tokens += expanded
-        else:
-            counts.truncated_documents += 1
-            counts.truncated_tokens += expanded - kept[1]
-            pieces.append(Piece(document, 0, *kept))
-    return pieces
+    long: LongDocuments,
+    counts: dict[str, PackCounts],
+) -> dict[str, IntArray]:
+    """Pieces of the part's documents that are packed at least once, by document."""
+    kept = copies > 0
+    for kind in np.unique(part.kind).tolist():
+        of_kind = part.kind == kind
+        count = counts[KINDS[kind]]
+        count.documents += int(of_kind.sum())
+        count.left_out_documents += int((of_kind & ~kept).sum())
+        count.left_out_tokens += int(expansion.tokens[of_kind & ~kept].sum())
+    fits = np.flatnonzero(kept & (part.tokens > 0) & (expansion.tokens <= sequence_tokens))
+    sizes = (expansion.tokens[fits], expansion.patches[fits], expansion.mel_frames[fits])
+    columns = dict(zip(_PIECE, (fits, np.zeros_like(fits), part.tokens[fits], *sizes), strict=True))
+    rows: _Rows = []
+    for document in np.flatnonzero(kept & (expansion.tokens > sequence_tokens)).tolist():
+        count = counts[KINDS[int(part.kind[document])]]
+        has_media = part.media_first[document] < part.media_first[document + 1]
+        rows += (_split if has_media else _cut)(document, part, expansion, long, count)
+    if not rows:
+        return columns
+    added = np.asarray(rows, dtype=np.int64).T
+    joined = {name: np.concatenate((columns[name], more)) for name, more in zip(_PIECE, added, strict=True)}
+    order = np.argsort(joined["document"], kind="stable")
+    return {name: column[order] for name, column in joined.items()}
+
+
+_Rows = list[tuple[int, int, int, int, int, int]]
+
+
+def _cut(document: int, part: DocumentPart, expansion: Expansion, long: LongDocuments, count: PackCounts) -> _Rows:
+    cuts = long.cuts(part.first + document, by_line=KINDS[int(part.kind[document])] == "code")
+    count.cut_documents += 1
+    count.cuts += len(cuts) - 1
+    count.cuts_at_an_end += sum(cut.at_end for cut in cuts[:-1])
+    starts = [0, *(cut.end for cut in cuts[:-1])]
+    return [(document, start, cut.end, cut.end - start, 0, 0) for start, cut in zip(starts, cuts, strict=True)]
+
+
+def _split(document: int, part: DocumentPart, expansion: Expansion, long: LongDocuments, count: PackCounts) -> _Rows:
+    if KINDS[int(part.kind[document])] in WHOLE_KINDS:
+        count.dropped_documents += 1
+        count.dropped_media += int(part.media_first[document + 1] - part.media_first[document])
+        count.dropped_tokens += int(expansion.tokens[document])
+        return []
+    split = long.split(part.first + document)
+    count.cut_documents += 1
+    count.cuts += split.cuts
+    count.cuts_at_an_end += split.cuts_at_an_end
+    count.dropped_documents += not split.pieces
+    count.dropped_media += len(split.dropped)
+    count.dropped_tokens += sum(size.tokens for size in split.dropped)
+    return [(document, *piece) for piece in split.pieces]
+
+
+def _cells(
+    part: DocumentPart, expansion: Expansion, copies: IntArray, pieces: Mapping[str, IntArray]
+) -> dict[str, dict[str, int]]:
+    """By kind/source/language: documents, their expanded tokens, and the tokens packed in one pass over the kind."""
+    code = (part.kind * len(part.sources) + part.source) * len(part.languages) + part.language
+    distinct, cell = np.unique(code, return_inverse=True)
+    packed = pieces["tokens"] * copies[pieces["document"]]
+    sums = {
+        "documents": np.bincount(cell, minlength=len(distinct)),
+        "tokens": np.bincount(cell, expansion.tokens, len(distinct)),
+        "packed_tokens": np.bincount(cell[pieces["document"]], packed, len(distinct)),
+    }
+    cells = {}
+    for number, value in enumerate(distinct.tolist()):
+        rest, language = divmod(value, len(part.languages))
+        kind, source = divmod(rest, len(part.sources))
+        name = f"{KINDS[kind]}/{part.sources[source]}/{part.languages[language]}"
+        cells[name] = {key: int(column[number]) for key, column in sums.items()}
+    return cells
 
 
 class _PlanWriter:
     """Collects sequences and turns them into the plan's columns."""
 
-    def __init__(self, expansion: Expansion) -> None:
-        self._expansion = expansion
-        self._pieces: list[tuple[int, int, int, int]] = []
-        self._piece_first = [0]
-        self._costs: list[tuple[int, int, int]] = []
-        self._shards: list[tuple[int, int]] = []
-        self._shard_first = [0]
-        self.counts: dict[str, PackCounts] = {}
+    def __init__(self, sequence_tokens: int) -> None:
+        self._sequence_tokens = sequence_tokens
+        self._entries: list[tuple[int, int, int, int, int]] = []
+        self._pieces: dict[str, list[IntArray]] = defaultdict(list)
+        self._sequences: dict[str, list[IntArray]] = defaultdict(list)
+        self._made = 0
 
-    def add(self, kind: int, shard: int, sequences: list[list[Piece]]) -> None:
-        if not sequences:
-            return
-        counts = self.counts[KINDS[kind]]
-        for sequence in sequences:
-            tokens = sum(piece.tokens for piece in sequence)
-            patches = sum(int(self._expansion.patches[piece.document]) for piece in sequence)
-            frames = sum(int(self._expansion.mel_frames[piece.document]) for piece in sequence)
-            self._costs.append((tokens, patches, frames))
-            self._pieces += [(piece.document, piece.start, piece.end, piece.tokens) for piece in sequence]
-            self._piece_first.append(len(self._pieces))
-            counts.packed_tokens += tokens
-        counts.sequences += len(sequences)
-        self._shards.append((kind, shard))
-        self._shard_first.append(len(self._costs))
+    def add(self, kind: int, shard: int, number: int, pieces: Mapping[str, IntArray]) -> None:
+        """Pack `pieces` as pass `number` of a shard."""
+        sequence = best_fit(pieces["tokens"], self._sequence_tokens)
+        order = np.argsort(sequence, kind="stable")
+        count = int(sequence.max()) + 1
+        for name in _PIECE_COLUMNS:
+            self._pieces[name].append(pieces[name][order])
+        self._sequences["pieces"].append(np.bincount(sequence, minlength=count))
+        for name, sizes in (
+            ("tokens", pieces["tokens"]),
+            ("patches", pieces["patches"]),
+            ("mel_frames", pieces["mel_frames"]),
+            ("squares", pieces["tokens"] ** 2),
+        ):
+            self._sequences[name].append(np.bincount(sequence, sizes, count).astype(np.int64))
+        self._entries.append((kind, shard, number, self._made, count))
+        self._made += count
 
-    def finish(self, sequence_tokens: int) -> PackPlan:
-        costs = np.asarray(self._costs, dtype=np.int64).reshape(-1, 3)
-        shards = np.asarray(self._shards, dtype=np.int64).reshape(-1, 2)
-        return PackPlan(
-            sequence_tokens=sequence_tokens,
-            piece_first=np.asarray(self._piece_first, dtype=np.int64),
-            pieces=np.asarray(self._pieces, dtype=np.int64).reshape(-1, 4),
-            tokens=costs[:, 0],
-            patches=costs[:, 1],
-            mel_frames=costs[:, 2],
-            shard_kind=shards[:, 0],
-            shard=shards[:, 1],
-            shard_first=np.asarray(self._shard_first, dtype=np.int64),
-            counts=self.counts,
+    def repeat(self, kind: int, shard: int, number: int) -> None:
+        """Pass `number` holds the documents of the pass before: it has the same sequences."""
+        *_, first, count = self._entries[-1]
+        self._entries.append((kind, shard, number, first, count))
+
+    def sequences_of(self, kind: int, shard: int) -> int:
+        """Sequences of all passes of the group that was added last."""
+        total = 0
+        for entry in reversed(self._entries):
+            if entry[:2] != (kind, shard):
+                break
+            total += entry[4]
+        return total
+
+    def finish(self, counts: dict[str, PackCounts], cells: dict[str, dict[str, int]]) -> PartPlan:
+        empty = np.zeros(0, dtype=np.int64)
+        entries = np.asarray(self._entries, dtype=np.int64).reshape(-1, 5).T
+        joined = {name: np.concatenate([empty, *self._sequences[name]]) for name in _SEQUENCE_COLUMNS}
+        ends = np.concatenate(([0], np.cumsum(joined.pop("pieces"))))
+        return PartPlan(
+            entries=dict(zip(("kind", "shard", "pass", "first", "sequences"), entries, strict=True)),
+            sequences={"piece_first": ends, **joined},
+            pieces={name: np.concatenate([empty, *self._pieces[name]]) for name in _PIECE_COLUMNS},
+            counts=counts,
+            cells=cells,
         )
+
+
+_SEQUENCE_COLUMNS = ("pieces", "tokens", "patches", "mel_frames", "squares")
+_PIECE_COLUMNS = ("document", "start", "end", "tokens")
+_PIECE = (*_PIECE_COLUMNS, "patches", "mel_frames")

@@ -1,114 +1,104 @@
-"""What this machine reads and loads, beside what is needed: load test, storage test, storage estimate."""
+"""How fast this machine makes batches, by source and kind and as a whole, beside what GPUs eat."""
 
 from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from expedition.data.loading.assign import active_parameters, assign, balance, in_order
+from expedition.data.loading.damage import DamagedDocument
 from expedition.data.loading.loader import Loader, LoadingConfig
-from expedition.errors import InputError
+from expedition.data.loading.segments import Segment, manifest_hash, planned_mix, run_plan
 from expedition.plan.models import Programme
 from expedition.plan.shapes import ModelShape
 from expedition.workspace import Workspace, layout
 
 LOAD_TEST_SCHEMA = "report.load-test/1"
-IO_SCHEMA = "report.io/1"
 NEEDED_UTILISATION = 0.40
 """MFU at which the 1B is to be fed."""
 NODES = 1
 """Nodes that a load test runs on: this one."""
-READ_BYTES = 1 << 20
-"""Bytes of one sequential read."""
-RANDOM_BYTES = 64 << 10
-"""Bytes of one random read."""
+WORLDS = (8, 64, 256)
+"""Data ranks at which the balance of work is stated."""
 
 
-def load_test(
-    ws: Workspace, programme: Programme, run: str, *, batches: int = 64, workers: int = 1, model: str = "1b"
-) -> dict[str, Any]:
-    """Load `batches` global batches of `run`, nothing kept decoded, and write reports/load-test.json.
+@dataclass(frozen=True, slots=True)
+class LoadTest:
+    """What is measured."""
 
-    `tokens_per_s` counts positions that are not padding. `needed_tokens_per_s_1b` is what `model` consumes at 40 % MFU
-    on the GPUs of the nodes that were measured (one here), `needed_tokens_per_s_all_gpus` on all of the programme's
-    (FLOPs a token: `flops_per_token`). `ratio` is measured ÷ needed by the same nodes.
+    run: str = "main"
+    version: str | None = None
+    """Measure this dataset version in the run's mix, though the run has not joined it; None: the run's segments."""
+    batches: int = 64
+    """Global batches of each setting."""
+    threads: int = 1
+    """Threads that make batches where no processes do."""
+    processes: tuple[int, ...] = (0,)
+    """Settings: so many worker processes; 0: threads. The first is the one that the gate judges."""
+    model: str = "1b"
+    """Whose need is stated, at 40 % MFU."""
+    gpu_tokens_per_s: float | None = None
+    """Tokens a second that one GPU eats; None: computed from `model` and the cluster's peak."""
+    config: LoadingConfig = LoadingConfig()
+    """The cache, and what else holds in every setting."""
+
+
+def load_test(ws: Workspace, programme: Programme, test: LoadTest) -> dict[str, Any]:
+    """Load global batches in each setting, nothing kept decoded, and write reports/load-test.json.
+
+    `tokens_per_s` counts positions that are not padding. `needed_tokens_per_s_1b` is what the GPUs of the nodes that were
+    measured (one here) eat, `needed_tokens_per_s_all_gpus` what all of the programme's do; `ratio` is measured ÷ needed
+    by the same nodes. `starved_s` is how long a consumer that does nothing else waited. `by_source` and `by_kind` are one
+    thread's rates: `stored` reads bytes, `decoded` also decodes. Raises what `Loader` raises.
     """
-    loader = Loader(ws, programme, run, LoadingConfig(decoded_bytes=0, workers=workers, prefetch_batches=2 * workers))
-    loader.batch(0)
-    read_before = loader.shards.counts.read_bytes
-    started = time.perf_counter()
-    tokens = sum(batch.real_tokens for batch in loader.batches(0, batches))
-    wall_s = time.perf_counter() - started
-    plan = programme.runs[run]
-    flops = flops_per_token(programme.models[model], programme.data.tokenizer.padded_size, plan.sequence_length)
-    gpu_needs = NEEDED_UTILISATION * programme.cluster.peak_flops / flops
+    segments = _segments(ws, programme, test)
+    config = replace(test.config, decoded_bytes=0)
+    settings = [
+        _setting(Loader(ws, programme, test.run, _of(config, test, n), segments), test, n) for n in test.processes
+    ]
+    loader = Loader(ws, programme, test.run, config, segments)
+    by_source, by_kind = _by_part(loader, test.batches)
+    first = settings[0]
+    plan = run_plan(programme, test.run)
+    flops = flops_per_token(programme.models[test.model], programme.data.tokenizer.padded_size, plan.sequence_length)
+    gpu_needs = test.gpu_tokens_per_s or NEEDED_UTILISATION * programme.cluster.peak_flops / flops
     needed = gpu_needs * NODES * programme.cluster.gpus_per_node
+    notes = [
+        "one node",
+        "short run",
+        "page cache warm",
+        f"{test.threads} loader threads, {test.processes[0]} processes",
+    ]
     report = {
-        "run": run,
+        "run": test.run,
+        "version": test.version,
         "nodes": NODES,
-        "batches": batches,
-        "workers": workers,
-        "wall_s": wall_s,
-        "batches_per_s": batches / wall_s,
-        "tokens": tokens,
-        "tokens_per_s": tokens / wall_s,
-        "read_bytes_per_s": (loader.shards.counts.read_bytes - read_before) / wall_s,
+        "workers": test.threads,
+        **first,
         "needed_tokens_per_s_1b": needed,
         "needed_tokens_per_s_all_gpus": gpu_needs * programme.cluster.gpus,
-        "needed_for": {"model": model, "gpus_per_node": programme.cluster.gpus_per_node, "flops_per_token": flops},
-        "ratio": tokens / wall_s / needed,
-        "cache_hit_rate": loader.shards.counts.hit_rate,
-        "conditions": _conditions(["one node", "short run", "page cache warm", f"{workers} loader threads"], programme),
+        "needed_for": {
+            "model": test.model,
+            "gpus_per_node": programme.cluster.gpus_per_node,
+            "flops_per_token": flops,
+            "gpu_tokens_per_s": gpu_needs,
+            "stated": test.gpu_tokens_per_s is not None,
+        },
+        "ratio": first["tokens_per_s"] / needed,
+        "gpus_fed": first["tokens_per_s"] / gpu_needs,
+        "settings": settings,
+        "by_source": by_source,
+        "by_kind": by_kind,
+        "balance": _balances(loader),
+        "conditions": [*notes, f"{os.cpu_count()} cores", f"preset {programme.preset}"],
     }
     ws.write_json(layout.report("load-test"), report, schema=LOAD_TEST_SCHEMA)
     return report
-
-
-def io_report(ws: Workspace, programme: Programme, *, version: str = "v0.1", megabytes: int = 64) -> dict[str, Any]:
-    """Read a dataset version's shards, in sequence and at random, and write reports/io.json with the storage estimate.
-
-    Reads up to `megabytes` MiB each way (shards again from the start where they hold less). Local files are first
-    asked out of the page cache, which the kernel may ignore. Raises InputError if the version has no shards.
-    """
-    folder = layout.dataset(version)
-    keys = [key for key in ws.store.list(f"{folder}/shards") if key.endswith(".tar")]
-    if not keys:
-        raise InputError(f"{version} has no shards", where=folder, fix="build it: expedition data build")
-    limit = megabytes << 20
-    _drop_cached(ws, keys)
-    sequential = _rate(ws, _sequential(ws, keys, limit))
-    _drop_cached(ws, keys)
-    random = _rate(ws, _random(ws, keys, limit // 4))
-    report = {
-        "version": version,
-        "sequential_read_bytes_per_s": sequential,
-        "random_read_bytes_per_s": random,
-        "random_read_bytes": RANDOM_BYTES,
-        "needed_bytes_per_s": programme.data.storage.needed_bytes_per_s,
-        "ratio": sequential / programme.data.storage.needed_bytes_per_s,
-        "storage_need": storage_need(programme),
-        "conditions": _conditions(["one node", "short run", "page cache dropped by advice only"], programme),
-    }
-    ws.write_json(layout.report("io"), report, schema=IO_SCHEMA)
-    return report
-
-
-def storage_need(programme: Programme) -> dict[str, float]:
-    """The six-camera estimate, bytes a second: one sample raw and as the chapter states it, and a batch of each."""
-    plan = programme.data.storage
-    raw = plan.cameras * plan.height * plan.width * plan.channels * plan.rate_hz
-    return {
-        "raw_sample_bytes_per_s": raw,
-        "stated_sample_bytes_per_s": plan.stated_sample_bytes_per_s,
-        "compression_needed": raw / plan.stated_sample_bytes_per_s,
-        "batch_samples": plan.batch_samples,
-        "raw_batch_bytes_per_s": raw * plan.batch_samples,
-        "stated_batch_bytes_per_s": plan.stated_sample_bytes_per_s * plan.batch_samples,
-        "needed_bytes_per_s": plan.needed_bytes_per_s,
-    }
 
 
 def flops_per_token(shape: ModelShape, vocabulary: int, sequence_tokens: int) -> float:
@@ -117,70 +107,110 @@ def flops_per_token(shape: ModelShape, vocabulary: int, sequence_tokens: int) ->
     Active parameters: attention, router, top-k experts, head; the embedding look-up is left out. Attention counts
     causal (half) and forward + backward (3 x 2 x 2 x S x width / 2). Encoders are left out.
     """
-    width = shape.heads * shape.head_dim
-    attention = shape.hidden * (2 * width + 2 * shape.kv_heads * shape.head_dim)
-    moe = shape.top_k * 3 * shape.hidden * shape.expert_inner + shape.hidden * shape.experts
-    dense = 3 * shape.hidden * shape.dense_inner
-    moe_layers = len(shape.moe_layers)
-    blocks = shape.layers * attention + moe_layers * moe + (shape.layers - moe_layers) * dense
-    active = blocks + shape.hidden * vocabulary
-    return 6.0 * active + 6.0 * shape.layers * width * sequence_tokens
+    active = active_parameters(shape) + shape.hidden * vocabulary
+    return 6.0 * active + 6.0 * shape.layers * shape.heads * shape.head_dim * sequence_tokens
 
 
-def _conditions(conditions: list[str], programme: Programme) -> list[str]:
-    return [*conditions, f"{os.cpu_count()} cores", f"preset {programme.preset}"]
+def _segments(ws: Workspace, programme: Programme, test: LoadTest) -> list[Segment] | None:
+    if test.version is None:
+        return None
+    plan = run_plan(programme, test.run)
+    content = manifest_hash(ws, plan.dataset, test.version)
+    return [Segment(0, plan.dataset, test.version, content, planned_mix(programme, plan), plan.seed)]
 
 
-def _sequential(ws: Workspace, keys: list[str], limit: int) -> list[tuple[str, int, int]]:
-    reads: list[tuple[str, int, int]] = []
-    for key in keys:
-        size = ws.store.size(key)
-        reads += [(key, start, min(READ_BYTES, size - start)) for start in range(0, size, READ_BYTES)]
-    return _up_to(reads, limit)
+def _of(config: LoadingConfig, test: LoadTest, processes: int) -> LoadingConfig:
+    ahead = 2 * max(test.threads, processes)
+    return replace(config, workers=test.threads, processes=processes, prefetch_batches=ahead)
 
 
-def _random(ws: Workspace, keys: list[str], limit: int) -> list[tuple[str, int, int]]:
-    generator = np.random.Generator(np.random.Philox(key=7))
-    sizes = [ws.store.size(key) for key in keys]
-    reads: list[tuple[str, int, int]] = []
-    for _ in range(max(1, limit // RANDOM_BYTES)):
-        number = int(generator.integers(len(keys)))
-        last = max(0, sizes[number] - RANDOM_BYTES)
-        reads.append((keys[number], int(generator.integers(last + 1)), min(RANDOM_BYTES, sizes[number])))
-    return reads
-
-
-def _up_to(reads: list[tuple[str, int, int]], limit: int) -> list[tuple[str, int, int]]:
-    chosen: list[tuple[str, int, int]] = []
-    total = 0
-    for read in reads:
-        if total >= limit:
-            break
-        chosen.append(read)
-        total += read[2]
-    return chosen
-
-
-def _rate(ws: Workspace, reads: list[tuple[str, int, int]]) -> float:
+def _setting(loader: Loader, test: LoadTest, processes: int) -> dict[str, Any]:
+    """Rates of whole batches; the first is not counted: files are opened and processes started for it."""
+    loader.batch(0)
+    read_before = loader.shards.counts.read_bytes
+    batches = loader.batches(0, test.batches + 1)
+    next(batches)
     started = time.perf_counter()
-    read_bytes = sum(len(ws.store.read_range(key, start, length)) for key, start, length in reads)
-    return read_bytes / max(time.perf_counter() - started, 1e-9)
+    tokens = samples = payload = 0
+    for batch in batches:
+        tokens += batch.real_tokens
+        samples += len(batch.sample_ids)
+        payload += batch.patches_PC.nbytes + batch.mel_MF.nbytes + batch.tokens_BS.nbytes
+    wall_s = time.perf_counter() - started
+    cache = loader.statistics()["cache"]
+    return {
+        "processes": processes,
+        "batches": test.batches,
+        "wall_s": wall_s,
+        "batches_per_s": test.batches / wall_s,
+        "samples_per_s": samples / wall_s,
+        "tokens": tokens,
+        "tokens_per_s": tokens / wall_s,
+        "read_bytes_per_s": (loader.shards.counts.read_bytes - read_before) / wall_s if not processes else None,
+        "batch_bytes_per_s": payload / wall_s,
+        "starved_s": loader.waiting.starved_s,
+        "starved_share": loader.waiting.starved_s / wall_s,
+        "cache_hit_rate": loader.shards.counts.hit_rate,
+        "cache": cache,
+        "replaced": len(loader.damage.replacements),
+    }
 
 
-def _drop_cached(ws: Workspace, keys: list[str]) -> None:
-    for key in keys:
-        path = _local_path(ws, key)
-        if path is None:
-            return
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        finally:
-            os.close(descriptor)
+def _by_part(loader: Loader, batches: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Rates of one thread by source, and by kind, over the documents of the first steps."""
+    by_source: dict[str, dict[str, float]] = {}
+    by_kind: dict[str, dict[str, float]] = {}
+    for step in range(batches):
+        for index in loader.global_batch_ids(step).tolist():
+            version, kind, pieces = loader.pieces(index)
+            for piece in pieces:
+                source = version.index.sources[piece.document]
+                try:
+                    begun = time.perf_counter()
+                    size = version.reader.read_stored(piece.document)
+                    read = time.perf_counter()
+                    loader.read_piece(index, piece)
+                    counted = {
+                        "documents": 1.0, "bytes": float(size), "tokens": float(piece.tokens),
+                        "stored_s": read - begun, "decoded_s": time.perf_counter() - read,
+                    }  # fmt: skip
+                except DamagedDocument:
+                    counted = {"damaged": 1.0}
+                for sums in (by_source.setdefault(source, {}), by_kind.setdefault(kind, {})):
+                    for name, value in counted.items():
+                        sums[name] = sums.get(name, 0.0) + value
+    return {name: _rates(by_source[name]) for name in sorted(by_source)}, {
+        name: _rates(by_kind[name]) for name in sorted(by_kind)
+    }
 
 
-def _local_path(ws: Workspace, key: str) -> Path | None:
-    """The file of a folder workspace; None in an object store, or where the system takes no advice."""
-    from expedition.workspace.store import FolderStore
+def _rates(sums: dict[str, float]) -> dict[str, Any]:
+    documents, size, tokens = (sums.get(name, 0.0) for name in ("documents", "bytes", "tokens"))
+    rates = {
+        how: {"documents_per_s": documents / s, "bytes_per_s": size / s, "tokens_per_s": tokens / s}
+        for how in ("stored", "decoded")
+        if (s := sums.get(f"{how}_s", 0.0)) > 0
+    }
+    return {"documents": int(documents), "tokens": int(tokens), "damaged": int(sums.get("damaged", 0)), **rates}
 
-    return ws.path(key) if isinstance(ws.store, FolderStore) and hasattr(os, "posix_fadvise") else None
+
+def _balances(loader: Loader, worlds: Sequence[int] = WORLDS) -> list[dict[str, Any]]:
+    """Max ÷ mean work of the ranks by `assign`, and without it, on the run's own mix: means over a few steps.
+
+    The batch is the run's; where it has fewer than four sequences a part, as many steps are taken together, cut to a
+    multiple of the parts.
+    """
+    micro = loader.plan.micro_batches
+    stated: list[dict[str, Any]] = []
+    for world in worlds:
+        parts = world * micro
+        per_step = len(loader.global_batch_ids(0))
+        steps = max(1, -(-4 * parts // per_step)) if per_step < 4 * parts else 1
+        costs = np.concatenate([loader.costs(step) for step in range(steps)])
+        costs = costs[: len(costs) // parts * parts]
+        ours, plain = balance(costs, assign(costs, world, micro)), balance(costs, in_order(len(costs), world, micro))
+        stated.append(
+            {"world": world, "micro_batches": micro, "sequences": len(costs), "assigned": asdict(ours),
+             "in_order": asdict(plain)}
+        )  # fmt: skip
+    return stated

@@ -45,7 +45,7 @@ def scan(ws: Workspace, programme: Programme, plan: ScanPlan) -> Iterator[tuple[
     for kind in version.pack.kinds():
         if plan.kinds is not None and kind not in plan.kinds:
             continue
-        first, count = version.pack.first(kind), sum(version.pack.sizes(kind))
+        first, count = version.pack.first(kind), version.pack.count(kind)
         end = first + (count if plan.limit is None else min(count, plan.limit))
         for start in range(first, end, plan.rows):
             rows = [_row(version, sequence, kind, programme) for sequence in range(start, min(start + plan.rows, end))]
@@ -55,7 +55,6 @@ def scan(ws: Workspace, programme: Programme, plan: ScanPlan) -> Iterator[tuple[
 def _row(version: OpenVersion, sequence: int, kind: str, programme: Programme) -> Row:
     documents = []
     for piece in version.pack.members(sequence):
-        stored = version.reader.tokens(piece.document)[piece.start : piece.end]
-        media = version.reader.media(piece.document)
+        stored, media = version.reader.piece(piece.document, piece.start, piece.end)
         documents.append(expand_document(stored, media, version.ids, programme.media))
     return Row(tuple(documents), (KINDS.index(kind),) * len(documents), sequence)

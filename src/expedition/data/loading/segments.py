@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from expedition.data.loading.mixture import Mixture
 from expedition.data.records import KINDS
@@ -20,6 +20,9 @@ from expedition.plan.runs import RunPlan
 from expedition.workspace import Workspace, layout
 from expedition.workspace.hashes import sha256_json
 from expedition.workspace.schema import checked_schema
+
+if TYPE_CHECKING:
+    from expedition.data.versions.mixture import Cell, ScaledMix
 
 SCHEMA_NAME, SCHEMA_NUMBER = "data.segments", 1
 EVENT = "loader.segment.added"
@@ -40,7 +43,9 @@ class Segment:
     seed: int
     window_shards: int = WINDOW_SHARDS
     excluded: tuple[str, ...] = ()
-    """Sources and document ids that are left out: revoked, or in quarantine."""
+    """Sources, shards (paths) and document ids that are left out: revoked, or in quarantine."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Passes over a cell (kind/source/language) within one pass over its kind; 1 where none is given."""
     reason: str = field(default="", compare=False)
     decided_by: str = field(default="", compare=False)
 
@@ -54,9 +59,14 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What `add_segment` is asked for. None keeps what the segment before has (the mix: what the run plans)."""
+    """What `add_segment` is asked for.
 
-    version: str
+    None for `version`: the last segment's. None for `mix`: the last segment's, too; for another version what the run
+    plans is scaled to it again, unless the last mix was decided by itself. None for `seed`: one that no segment had.
+    `excluded` is added to what is left out already.
+    """
+
+    version: str | None
     from_step: int
     reason: str
     decided_by: str
@@ -111,6 +121,87 @@ def planned_mix(programme: Programme, plan: RunPlan) -> dict[str, float]:
     return dict(plan.mix) if plan.mix else dict(programme.data.mix.weights())
 
 
+def mix_of(
+    ws: Workspace,
+    programme: Programme,
+    plan: RunPlan,
+    version: str,
+    decided: Mapping[str, float] | None = None,
+    excluded: tuple[str, ...] = (),
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Shares of kinds and weights of cells with which a run reads a version: the planned mix scaled to what is there.
+
+    `decided` shares of kinds are kept as they are. Without caps, weights and temperature in the programme nothing is
+    scaled: the planned shares, and no weights. Scaled shares are of tokens; they become shares of sequences by what a
+    kind's sequences hold (its pack plan, made here if it is missing). Raises ProgrammeError for a mix that cannot be.
+    """
+    from expedition.data.versions.mixture import scales
+
+    planned = checked_mix(planned_mix(programme, plan) if decided is None else decided)
+    if not scales(programme.data):
+        return planned, {}
+    found = scaled_to(ws, programme, plan, version, planned)
+    if decided is not None:
+        return planned, found.weights
+    from expedition.data.loading.packs import PackRule, open_pack
+
+    rule = PackRule(plan.sequence_length, programme.media, excluded, found.weights)
+    pack = open_pack(ws, version, plan.dataset, manifest_hash(ws, plan.dataset, version), rule)
+    sequences = {
+        kind: found.shares[kind] * pack.count(kind) / pack.counts[kind].packed_tokens
+        for kind in pack.kinds()
+        if kind in found.shares
+    }
+    total = sum(sequences.values())
+    # Rounded: a share is then short to read, and the mixture's period holds it to within 1/65536.
+    return {kind: float(f"{share / total:.6g}") for kind, share in sorted(sequences.items())}, found.weights
+
+
+def _mix_after(
+    ws: Workspace,
+    programme: Programme,
+    plan: RunPlan,
+    last: Segment,
+    version: str,
+    decision: Decision,
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Mix and weights of the segment after `last`."""
+    decided = decision.mix
+    if decided is None and version == last.version:
+        return last.mix, last.weights
+    if decided is None and last.mix != mix_of(ws, programme, plan, last.version, excluded=last.excluded)[0]:
+        decided = last.mix
+    return mix_of(ws, programme, plan, version, decided, (*last.excluded, *decision.excluded))
+
+
+def scaled_to(
+    ws: Workspace, programme: Programme, plan: RunPlan, version: str, planned: Mapping[str, float]
+) -> ScaledMix:
+    """`planned` scaled to a version, over all tokens of the run.
+
+    The whole run, also for a version that joins later: a document's passes over its segments then stay below its cap,
+    each segment taking its part of them. Raises ProgrammeError if the mix and the version have nothing in common.
+    """
+    from expedition.data.versions.mixture import scaled
+
+    try:
+        return scaled(
+            programme.data, planned, version_cells(ws, plan.dataset, version), plan.tokens_after(plan.total_steps)
+        )
+    except ValueError as error:
+        raise ProgrammeError(str(error), where=f"data.mix, {plan.dataset} {version}") from error
+
+
+def version_cells(ws: Workspace, dataset: str, version: str) -> list[Cell]:
+    """What a version holds, by kind, source and language."""
+    import pyarrow.parquet as pq
+
+    from expedition.data.versions.mixture import cells_of
+
+    key = f"{layout.dataset(version, dataset)}/statistics.parquet"
+    return cells_of(pq.read_table(ws.store.local(key)).to_pylist())
+
+
 def open_segments(ws: Workspace, programme: Programme, run: str) -> list[Segment]:
     """The recorded segments, after recording what the programme plans and is there. Idempotent; safe for many ranks.
 
@@ -137,8 +228,8 @@ def open_segments(ws: Workspace, programme: Programme, run: str) -> list[Segment
 def add_segment(ws: Workspace, programme: Programme, run: str, decision: Decision) -> Segment:
     """Record that from `decision.from_step` on the run reads other data, mix or seed: segments.json and an event.
 
-    Raises UsageError if the step is not after the last segment's start or was trained already, InputError if the
-    version does not exist, ProgrammeError for a mix that cannot be.
+    Raises UsageError if the step is not after the last segment's start or was trained already, or if an excluded name
+    is nothing of the version; InputError if the version does not exist, ProgrammeError for a mix that cannot be.
     """
     plan = run_plan(programme, run)
     recorded = open_segments(ws, programme, run)
@@ -156,12 +247,17 @@ def add_segment(ws: Workspace, programme: Programme, run: str, decision: Decisio
             where=segments_key(run),
             fix=f"give --from-step {decision.trained_steps} or later",
         )
+    version = last.version if decision.version is None else decision.version
+    content_hash = manifest_hash(ws, plan.dataset, version)
+    _refuse_unknown(ws, plan.dataset, version, decision.excluded)
+    mix, weights = _mix_after(ws, programme, plan, last, version, decision)
     segment = Segment(
         first_index=first_index,
         dataset=plan.dataset,
-        version=decision.version,
-        manifest_hash=manifest_hash(ws, plan.dataset, decision.version),
-        mix=checked_mix(decision.mix if decision.mix is not None else planned_mix(programme, plan)),
+        version=version,
+        manifest_hash=content_hash,
+        mix=mix,
+        weights=weights,
         seed=plan.seed + len(recorded) if decision.seed is None else decision.seed,
         window_shards=last.window_shards,
         excluded=tuple(sorted({*last.excluded, *decision.excluded})),
@@ -198,23 +294,48 @@ def _planned_and_there(ws: Workspace, programme: Programme, plan: RunPlan, recor
     found: list[Segment] = []
     for number, planned in enumerate(plan.segments):
         first_index = plan.sequences_before(planned.from_step)
-        if planned.version in known or first_index <= reached:
+        if first_index <= reached or (planned.version in known and not planned.mix):
             continue
         if first_index > 0 and not ws.store.exists(layout.manifest(planned.version, plan.dataset)):
             break
+        content_hash = manifest_hash(ws, plan.dataset, planned.version)
+        excluded = recorded[-1].excluded if recorded else ()
+        mix, weights = mix_of(ws, programme, plan, planned.version, planned.mix or None, excluded)
         found.append(
             Segment(
                 first_index=first_index,
                 dataset=plan.dataset,
                 version=planned.version,
-                manifest_hash=manifest_hash(ws, plan.dataset, planned.version),
-                mix=checked_mix(planned_mix(programme, plan)),
+                manifest_hash=content_hash,
+                mix=mix,
+                weights=weights,
                 seed=plan.seed + number,
+                excluded=excluded,
                 reason="planned in the programme",
                 decided_by="programme",
             )
         )
     return found
+
+
+def _refuse_unknown(ws: Workspace, dataset: str, version: str, excluded: tuple[str, ...]) -> None:
+    """Raise UsageError for a name that is no source, shard or document of the version: it would exclude nothing."""
+    if not excluded:
+        return
+    from expedition.data.loading.index import open_index
+
+    index = open_index(ws, version, dataset)
+    left = set(excluded) - set(index.shards)
+    for part in index.parts():
+        left -= set(part.sources)
+        left -= left.intersection(part.ids) if left else set()
+        if not left:
+            return
+    if left:
+        raise UsageError(
+            f"{dataset} {version} has no source, shard or document {', '.join(map(repr, sorted(left)[:5]))}",
+            fix="sources and shards: expedition data show VERSION; documents: expedition data order explain",
+        )
 
 
 def _record(ws: Workspace, run: str, recorded: list[Segment], segment: Segment) -> list[Segment]:

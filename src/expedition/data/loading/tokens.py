@@ -10,6 +10,9 @@ from typing import Self
 from expedition.errors import InputError
 from expedition.workspace import Workspace, layout
 
+VOCABULARY_FILE = "vocabulary.json"
+"""The tokenizer's own description beside its tokenizer.json."""
+
 
 @dataclass(frozen=True, slots=True)
 class MediaTokenIds:
@@ -51,3 +54,12 @@ class MediaTokenIds:
     def inserts(self) -> tuple[int, int, int]:
         """Stored tokens that stand for an insert."""
         return self.image, self.video, self.audio
+
+
+def vocabulary_size(ws: Workspace, version: str, dataset: str = layout.DATASET) -> int:
+    """Rows of the embedding that the version's tokenizer asks for: every stored token is below it."""
+    key = f"{layout.dataset(version, dataset)}/tokenizer/{VOCABULARY_FILE}"
+    try:
+        return int(ws.read_json(key)["padded_size"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"the tokenizer's description has no padded_size: {error!r}", where=key) from error

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from expedition.data.loading.cache import ShardReader
 from expedition.data.loading.decode import DocumentReader
-from expedition.data.loading.index import DocumentIndex, load_index
-from expedition.data.loading.packing import PackPlan
-from expedition.data.loading.packs import load_or_make_pack, pack_fingerprint, pack_key
+from expedition.data.loading.index import DocumentIndex, open_index
+from expedition.data.loading.packs import PackPlan, PackRule, open_pack
 from expedition.data.loading.segments import Segment
 from expedition.data.loading.tokens import MediaTokenIds
 from expedition.errors import ComplianceRefused, InputError
 from expedition.plan.media import MediaRule
 from expedition.workspace import Workspace, layout
+
+CHECKED_SHARDS = 4096
+"""Most shards whose presence and length are asked of the store when a version is opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +43,18 @@ def open_version(
     if ask_ledger:
         refuse_unapproved(ws, manifest, segment.excluded)
     ids = MediaTokenIds.of_version(ws, segment.version, segment.dataset)
-    index = load_index(ws, segment.version, segment.dataset)
+    index = open_index(ws, segment.version, segment.dataset, manifest)
     reader = DocumentReader(index, shards, folder, ids, rule)
-    kept = without(index, segment.excluded)
-    content = "+".join((segment.manifest_hash, *segment.excluded))
-    key = pack_key(segment.version, segment.dataset, pack_fingerprint(content, sequence_tokens, rule))
-    pack = load_or_make_pack(ws, key, kept, reader, sequence_tokens, rule)
+    pack_rule = PackRule(sequence_tokens, rule, segment.excluded, segment.weights)
+    pack = open_pack(ws, segment.version, segment.dataset, segment.manifest_hash, pack_rule)
     return OpenVersion(manifest, index, pack, reader, ids)
 
 
 def checked_manifest(ws: Workspace, segment: Segment) -> dict[str, Any]:
-    """The version's manifest. Raises InputError if its content hash or a shard's size is not what was recorded."""
+    """The version's manifest. Raises InputError if its content hash or a shard's size is not what was recorded.
+
+    Of more than `CHECKED_SHARDS` shards every n-th is looked at; a read finds out about the others.
+    """
     key = layout.manifest(segment.version, segment.dataset)
     folder = layout.dataset(segment.version, segment.dataset)
     if not ws.store.exists(key):
@@ -64,9 +65,10 @@ def checked_manifest(ws: Workspace, segment: Segment) -> dict[str, Any]:
             f"{segment.dataset} {segment.version} has content {manifest['content_hash'][:12]}…, "
             f"the run was recorded with {segment.manifest_hash[:12]}…",
             where=key,
-            fix="restore that version, or record the change: expedition loader segment --version … --from-step …",
+            fix="restore that version, or record the change: expedition data order add --version … --from-step …",
         )
-    for shard in manifest["shards"]:
+    shards = manifest["shards"]
+    for shard in shards[:: -(-len(shards) // CHECKED_SHARDS) or 1]:
         path = f"{folder}/{shard['path']}"
         if not ws.store.exists(path) or ws.store.size(path) != shard["bytes"]:
             raise InputError(f"the shard is missing or not {shard['bytes']} bytes long", where=path)
@@ -91,22 +93,12 @@ def refuse_unapproved(ws: Workspace, manifest: dict[str, Any], excluded: tuple[s
                 where=layout.LEDGER,
                 fix="restore the ledger, or approve the source and build the version again",
             )
-        require_approval(ws, source["name"], scope=entry.scope)
-
-
-def without(index: DocumentIndex, excluded: tuple[str, ...]) -> DocumentIndex:
-    """The index with documents of excluded sources, and excluded documents, marked as empty: they are not packed."""
-    if not excluded:
-        return index
-    names = set(excluded)
-    out = np.asarray([source in names or name in names for source, name in zip(index.sources, index.ids, strict=True)])
-    tokens = np.where(out, 0, index.columns["tokens"])
-    media = np.repeat(out, np.diff(index.media_first))
-    kept_media = np.where(out, 0, np.diff(index.media_first))
-    return replace(
-        index,
-        columns={**index.columns, "tokens": tokens},
-        media_first=np.concatenate(([0], np.cumsum(kept_media))),
-        media_kind=index.media_kind[~media],
-        media_columns={name: values[~media] for name, values in index.media_columns.items()},
-    )
+        try:
+            require_approval(ws, source["name"], scope=entry.scope)
+        except ComplianceRefused as error:
+            raise ComplianceRefused(
+                f"{manifest['dataset']} {manifest['version']} cannot be read: {error.what}",
+                where=source["name"],
+                fix=f"read on without it: expedition data order add --from-step STEP --exclude {source['name']} "
+                "--who NAME --reason REASON, or build a version without it: expedition data build DATA --version NEXT",
+            ) from None
