@@ -14,7 +14,8 @@ Reads / writes in the workspace: compliance/, data/, reports/data-issues.json, r
 Invariants: a killed build resumes to the same bytes [test_killed_build_resumes_to_the_same_bytes], ten times
     too [test_ten_random_kills_end_in_the_same_hashes]; bytes do not depend on workers
     [test_build_does_not_depend_on_workers] or engine [test_ray_build_that_loses_a_node_has_the_same_hashes]; nothing
-    without approval gets in [test_unapproved_source_stops_the_build]; a data import loads no torch [test_building_imports_no_torch].
+    without approval gets in [test_unapproved_source_stops_the_build]; a data import loads no torch
+    [test_building_imports_no_torch].
 Read in this order:
     records.py       what a raw item and a document are
     compliance/      decisions about sources, and the gate
