@@ -24,7 +24,7 @@ class BuildProgress:
         self._bar: Any = None
         self._task: Any = None
         self._phase = ""
-        self._said: tuple[str, str] = ("", "")
+        self._said: tuple[str, str, bool] = ("", "", False)
         self._line_at = float("-inf")
         self._given_up = 0
 
@@ -52,9 +52,9 @@ class BuildProgress:
                 self._task, description=title(state), completed=state.done, total=total, told=figures(state)
             )
             return
-        now, place = time.monotonic(), (state.phase, state.step)
-        ended = state.total > 0 and state.done == state.total
-        if place != self._said or ended or now - self._line_at >= _LINE_S:
+        now, ended = time.monotonic(), state.total > 0 and state.done == state.total
+        place = (state.phase, state.step, ended)
+        if place != self._said or (not ended and now - self._line_at >= _LINE_S):
             self._said, self._line_at = place, now
             count = f" {state.done}/{state.total}" if state.total else ""
             self._say(f"{title(state)}:{count}  {figures(state)}".rstrip(": "))
