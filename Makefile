@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKSPACE ?= voyage
 
-.PHONY: venv rehearse test lint bench docs browser clean
+.PHONY: venv rehearse test lint bench bench-data docs browser clean
 
 venv: $(STAMP)
 
@@ -30,6 +30,10 @@ lint: venv
 
 bench: venv
 	$(BIN)/python -m benchmarks
+
+# BENCH="--quick": within 8 minutes; BENCH="--pages DIR": real HTML files for the rows that read pages.
+bench-data: venv
+	$(BIN)/python -m benchmarks.data $(BENCH)
 
 docs: venv
 	$(BIN)/python scripts/generate_docs.py

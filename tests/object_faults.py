@@ -97,8 +97,7 @@ def fault_proxy(upstream: str, script: list[Fault] | None = None, seed: int = 0)
     class Handler(_Handler):
         faults = proxy
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     proxy.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
@@ -108,6 +107,13 @@ def fault_proxy(upstream: str, script: list[Fault] | None = None, seed: int = 0)
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing on stderr: clients that are killed break their connections."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -21,6 +21,7 @@ from expedition.programme import evaluate_gates
 from expedition.voyage import Orders, plan_voyage, rehearse
 from expedition.voyage.step import PHASES
 from expedition.workspace import Workspace
+from expedition.workspace.hashes import sha256_file
 
 pytestmark = pytest.mark.voyage
 SMOKE = load_programme("smoke")
@@ -40,8 +41,14 @@ def voyage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workspace
 
 
 def content_hashes(ws: Workspace) -> dict[str, str]:
-    """Hashes of what must be equal between two voyages: shards, indexes, weights, scores; not times, costs, signatures."""
-    hashes: dict[str, str] = {}
+    """Hashes of what must be equal between two voyages: raw files, shards, indexes, weights, scores; not times, costs,
+    signatures, nor where the services were."""
+    raw = ws.scratch("raw") / "sample-smoke"
+    hashes = {
+        f"raw/{path.relative_to(raw).as_posix()}": sha256_file(path)
+        for path in sorted(raw.glob("*/**/*"))
+        if path.is_file() and ".acquire" not in path.parts
+    }
     for key in ws.store.list("data/dataset"):
         if "/shards/" in key or key.endswith("documents.parquet"):
             hashes[key] = ws.hash(key)
@@ -77,6 +84,8 @@ def test_gates_are_judged_and_none_fails(voyage: tuple[Workspace, dict[str, Any]
         for item in criterion["evidence"]:
             assert ws.store.exists(item["path"])
     by_id = {criterion["id"]: criterion for criterion in printed["criteria"]}
+    pipeline = by_id["data.pipeline_stages"]
+    assert pipeline["verdict"] == "pass" and "local servers" in pipeline["conditions"]
     for never in ("poc.gpus", "cluster.burnin_hours", "cluster.burnin_nodes", "data.pipeline_hours", "main.mfu"):
         assert by_id[never]["verdict"] == "no evidence"
 
@@ -137,7 +146,14 @@ def test_names_of_steps_are_checked(tmp_path: Path) -> None:
         plan_voyage(ws, SMOKE, Orders(size="smoke", until="desing"))
 
 
-KILLS = {"data": "dataset-v0.1", "training": "run-1b", "checkpoint": "main-to-the-end", "release": "release"}
+KILLS = {
+    "acquisition": "acquire",
+    "data": "dataset-v0.1",
+    "push": "push-v0.1",
+    "training": "run-1b",
+    "checkpoint": "main-to-the-end",
+    "release": "release",
+}
 
 
 @pytest.mark.parametrize("place", list(KILLS))

@@ -16,7 +16,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ENVIRONMENTS = HERE.parents[2] / ".cache" / "peers"
-NAMES = ("webdataset", "mosaicml", "litdata")
+NAMES = ("webdataset", "mosaicml", "litdata", "energon")
 
 
 def environment(name: str) -> Path:

@@ -13,6 +13,7 @@ Read in this order:
     options.py   the options that every verb takes
     output.py    tables, JSON, stderr
     progress.py  how far a build is, on stderr
+    until_stopped.py    a verb that serves
     in_process.py    a command inside this process
 Try: expedition --help
 """

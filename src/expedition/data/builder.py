@@ -24,10 +24,10 @@ from expedition.data.stages.dedup import NearRule
 from expedition.data.under_way import PhaseProgress, UnderWay, builds_under_way
 from expedition.data.versions.approved import Approved, approved_sources
 from expedition.data.versions.assemble import Prepared, Tokenise, assemble, loaded_tokenizer
-from expedition.data.versions.caps import cap, left_out
-from expedition.data.versions.clean import COMPLIANCE
+from expedition.data.versions.caps import cap
 from expedition.data.versions.code import code_version
 from expedition.data.versions.copies import Copies
+from expedition.data.versions.dropped import Dropped, gather_dropped
 from expedition.data.versions.index import Provenance
 from expedition.data.versions.issues import list_issues, next_version, record_findings
 from expedition.data.versions.manifest import read_manifest
@@ -192,9 +192,9 @@ class _Builder:
             plan = self._plan(shards)
             work = Tokenise(tokenizer, self.programme.media, plan)
             outcomes = assemble(prepared, work, self.workdir / "assemble", limits)
-        with self.phase("seal"):
-            dropped = [*shards.dropped_copies(copies), *left_out(prepared)]
-            manifest = self._seal(approved, shards, dropped, plan, outcomes, tokenizer)
+        with self.phase("seal") as limits:
+            dropped = gather_dropped(list(shards.losses(prepared, copies)), self.workdir / "dropped", limits)
+            manifest = self._seal(approved, shards, dropped, plan, outcomes, tokenizer, limits)
         self._event(
             "data.build.finished",
             documents=manifest["documents"],
@@ -250,14 +250,14 @@ class _Builder:
         self,
         approved: Approved,
         shards: PreparedShards,
-        dropped: list[dict[str, Any]],
+        dropped: Dropped,
         plan: ShardPlan,
         outcomes: list[Outcome],
         tokenizer: Path,
+        limits: Limits,
     ) -> dict[str, Any]:
         data = self.programme.data
-        capped = [row for row in dropped if row["stage"] == COMPLIANCE]
-        report = shards.report(approved, [row for row in dropped if row["stage"] != COMPLIANCE], capped)
+        report = shards.report(approved, dropped.late)
         findings = _findings(report)
         open_issues = record_findings(self.ws, self.request.version, findings, next_version(self.request.version))
         fixed = [issue.id for issue in list_issues(self.ws) if issue.fixed_in == self.request.version]
@@ -275,11 +275,11 @@ class _Builder:
             },
             provenance={item.name: Provenance(item.acquired, item.approval.id) for item in approved.used},
             sources=[item.row() for item in approved.used],
-            dropped=[*shards.dropped(), *dropped],
+            dropped=dropped.parts,
             report=report,
             tokenizer_folder=tokenizer,
         )
-        manifests = seal(self.ws, self.lease, build_of, plan, outcomes, self.workdir)
+        manifests = seal(self.ws, self.lease, build_of, plan, outcomes, self.workdir, limits)
         for shard in manifests[layout.DATASET]["shards"]:
             self._event("data.build.shard", shard=shard["path"], documents=shard["documents"], tokens=shard["tokens"])
         return manifests[layout.DATASET]

@@ -16,6 +16,7 @@ Imports: errors, workspace, plan, data.decode, data.loading, data.tokenizer, mod
 Reads / writes in the workspace: runs/<run>/checkpoints, data/heldout; writes evaluations/, reports/.
 Invariants: shared prompts change nothing [test_shared_prompts_change_nothing]; tests equal scipy's
     [test_tail_equals_scipy]; a second evaluation has the same digest [test_second_evaluation_has_the_same_digest];
+    a revoked source's held-out documents are not read [test_a_revoked_source_is_left_out_of_perplexity];
     transformers' class agrees [test_transformers_class_agrees].
 Read in this order:
     task.py         the nouns

@@ -13,11 +13,13 @@ import numpy.typing as npt
 from expedition.data.loading import ScanPlan, scan
 from expedition.data.loading.batch import Batch
 from expedition.data.loading.expand import IGNORED, ExpandedDocument
+from expedition.data.loading.version import unapproved_sources
 from expedition.data.records import KINDS
 from expedition.evaluate import statistics
 from expedition.evaluate.subject import Subject
 from expedition.evaluate.tasks.read import media_of, rows_of
-from expedition.workspace import layout
+from expedition.plan.runs import RunPlan
+from expedition.workspace import Workspace, layout
 
 HELDOUT = "heldout"
 """Name of the dataset that a build keeps out of training."""
@@ -39,12 +41,14 @@ def heldout_perplexity(subject: Subject, documents: int) -> dict[str, dict[str, 
 
     exp of the mean cross entropy of text labels (media pads are no labels). A kind is measured on the documents that
     the build held out; one that has none there, on the data folder's own. `baseline` is a unigram model's, its counts
-    (plus one each) from these held-out documents of all kinds: it is better than one fitted on training data.
+    (plus one each) from these held-out documents of all kinds: it is better than one fitted on training data. Sources
+    without an approval in force are not read: see `heldout_left_out`.
     """
-    version = subject.plan.version_at(subject.plan.total_steps - 1)
+    version, left_out = heldout_version(subject.plan), heldout_left_out(subject.ws, subject.plan)
+    without = f" without {', '.join(left_out)}" if left_out else ""
     sums: dict[tuple[str, str], _Sums] = {}
-    for kind, batch in _version_batches(subject, version, documents):
-        _add(subject, sums, kind, f"held out of {subject.plan.dataset} {version}", batch)
+    for kind, batch in _version_batches(subject, version, tuple(left_out), documents):
+        _add(subject, sums, kind, f"held out of {subject.plan.dataset} {version}{without}", batch)
     measured = {kind for kind, _ in sums}
     for kind, batch in _folder_batches(subject, documents, measured):
         _add(subject, sums, kind, "eval/heldout of the data folder", batch)
@@ -54,6 +58,19 @@ def heldout_perplexity(subject: Subject, documents: int) -> dict[str, dict[str, 
     log_share = np.log(counts / counts.sum())
     order = sorted(sums, key=lambda place: KINDS.index(place[0]) if place[0] in KINDS else len(KINDS))
     return {kind: _measured(subject, sums[kind, source], source, log_share) for kind, source in order}
+
+
+def heldout_version(plan: RunPlan) -> str:
+    """The version whose held-out documents a run is measured on: its last."""
+    return plan.version_at(plan.total_steps - 1)
+
+
+def heldout_left_out(ws: Workspace, plan: RunPlan) -> dict[str, str]:
+    """Sources of the held-out documents that may not be read now (revoked, expired, unknown), with a sentence each."""
+    version = heldout_version(plan)
+    if not ws.store.exists(layout.manifest(version, HELDOUT)):
+        return {}
+    return dict(sorted(unapproved_sources(ws, ws.read_json(layout.manifest(version, HELDOUT))).items()))
 
 
 def _measured(subject: Subject, sums: _Sums, source: str, log_share: Floats) -> dict[str, Any]:
@@ -88,10 +105,12 @@ def _add(subject: Subject, sums: dict[tuple[str, str], _Sums], kind: str, source
     entry.counts += np.bincount(batch.labels_BS[labelled], minlength=size)
 
 
-def _version_batches(subject: Subject, version: str, documents: int) -> Iterator[tuple[str, Batch]]:
+def _version_batches(
+    subject: Subject, version: str, left_out: tuple[str, ...], documents: int
+) -> Iterator[tuple[str, Batch]]:
     if not subject.ws.store.exists(layout.manifest(version, HELDOUT)):
         return
-    plan = ScanPlan(HELDOUT, version, subject.plan.sequence_length, rows=16, limit=documents)
+    plan = ScanPlan(HELDOUT, version, subject.plan.sequence_length, rows=16, limit=documents, excluded=left_out)
     yield from scan(subject.ws, subject.programme, plan)
 
 

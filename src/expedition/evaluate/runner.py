@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from expedition.evaluate import statistics
-from expedition.evaluate.perplexity import heldout_perplexity
+from expedition.evaluate.perplexity import heldout_left_out, heldout_perplexity
 from expedition.evaluate.scoring import Examiner, examine
 from expedition.evaluate.subject import Subject, data_folder, find_checkpoint, open_subject
 from expedition.evaluate.task import Result, Score, Task
 from expedition.evaluate.tasks.read import read_task, task_names
 from expedition.plan.models import Programme
+from expedition.train.setup import find_run
 from expedition.workspace import Workspace, layout
 from expedition.workspace.hashes import canonical_json, sha256_bytes, sha256_json
 
@@ -62,7 +63,8 @@ def evaluate(
     """
     info = find_checkpoint(ws, run, checkpoint)
     tasks = load_tasks(programme, data_folder(ws, data_dir), max_items)
-    request = request_of(programme, info.files["model.safetensors"]["sha256"], tasks, max_items)
+    left_out = heldout_left_out(ws, find_run(programme, run))
+    request = request_of(programme, info.files["model.safetensors"]["sha256"], tasks, max_items, left_out)
     found = read_results(ws, f"{run}-{info.name}")
     if found is not None and found.get("request") == request:
         return found
@@ -85,8 +87,10 @@ def load_tasks(programme: Programme, data_dir: Path | None, max_items: int | Non
     return [read_task(data_dir, name, limit) for name in task_names(data_dir, plan.attributes)]
 
 
-def request_of(programme: Programme, weights: str, tasks: Sequence[Task], max_items: int | None) -> str:
-    """Hash of everything that decides the scores."""
+def request_of(
+    programme: Programme, weights: str, tasks: Sequence[Task], max_items: int | None, left_out: Iterable[str]
+) -> str:
+    """Hash of everything that decides the scores; `left_out` are held-out sources that may not be read."""
     return sha256_json(
         {
             "weights": weights,
@@ -94,6 +98,7 @@ def request_of(programme: Programme, weights: str, tasks: Sequence[Task], max_it
             "plan": programme.evaluation.model_dump(mode="json"),
             "media": programme.media.model_dump(mode="json"),
             "max_items": max_items,
+            "left_out": sorted(left_out),
             "code": scoring_code(),
         }
     )
@@ -120,6 +125,7 @@ def measure(
         _tell(progress, number + 1, len(tasks) + 1, f"{task.name} {result.value:.3g} of {result.n} items")
     documents = plan.perplexity_documents if max_items is None else min(max_items, plan.perplexity_documents)
     perplexity = heldout_perplexity(subject, documents)
+    left_out = heldout_left_out(subject.ws, subject.plan)
     _tell(progress, len(tasks) + 1, len(tasks) + 1, f"perplexity of {len(perplexity)} kinds")
     content = {
         "run": subject.checkpoint.run,
@@ -135,9 +141,13 @@ def measure(
         "correction": "Holm over tasks; controls: Bonferroni at 99.9 %",
         "items_sha256": {task.name: task.digest for task in tasks},
         "samples_sha256": {name: sha256_bytes(sample_lines(scores)) for name, scores in samples.items()},
-        "conditions": [*subject.conditions, *_short(tasks)],
+        "conditions": [
+            *subject.conditions,
+            *(f"held-out {name} is not read: no approval in force" for name in left_out),
+            *_short(tasks),
+        ],
     }
-    request = request_of(subject.programme, content["weights_sha256"], tasks, max_items)
+    request = request_of(subject.programme, content["weights_sha256"], tasks, max_items, left_out)
     results_json = {
         **content,
         "request": request,

@@ -8,6 +8,7 @@ from typing import Any
 
 from expedition.evaluate.cases import write_cases
 from expedition.evaluate.needle import write_long_context
+from expedition.evaluate.perplexity import heldout_left_out
 from expedition.evaluate.redteam.report import write_red_team
 from expedition.evaluate.report import write_report
 from expedition.evaluate.runner import (
@@ -88,7 +89,8 @@ def evaluation_of(subject: Subject, max_items: int | None, progress: Progress | 
     """What is on record for exactly this subject and plan, else a new evaluation, recorded."""
     tasks = load_tasks(subject.programme, subject.data_dir, max_items)
     weights = subject.checkpoint.files["model.safetensors"]["sha256"]
-    request = request_of(subject.programme, weights, tasks, max_items)
+    left_out = heldout_left_out(subject.ws, subject.plan)
+    request = request_of(subject.programme, weights, tasks, max_items, left_out)
     results = read_results(subject.ws, subject.name)
     if results is not None and results.get("request") == request:
         samples = {task.name: read_samples(subject.ws, subject.name, task.name) for task in tasks}

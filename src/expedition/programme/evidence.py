@@ -170,7 +170,8 @@ def dataset_versions(reader: Reader) -> Iterator[tuple[str, dict[str, Any]]]:
     for key in keys:
         manifest = reader.json(key)
         folder = key.removesuffix("/manifest.json")
-        files = [*manifest.get("shards", []), *manifest.get("files", [])]
+        others = [{"path": path, **told} for path, told in manifest.get("files", {}).items()]
+        files = [*manifest.get("shards", []), *others]
         _, wrong = reader.verified(folder, files)
         if wrong:
             raise Changed(f"{wrong[0]} is not what its manifest says")

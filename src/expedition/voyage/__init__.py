@@ -5,7 +5,8 @@ each step is a command line of another room.
 Verbs (all that other rooms may call):
     rehearse(ws, programme, orders, execute, listener) -> records    blocking; goes on where it was after any kill
     plan_voyage(ws, programme, orders) -> steps, mark       what would be done
-    approve_for_rehearsal(ws, folders)                      a ledger record a source, for this voyage only
+    approve_for_rehearsal(ws, folders, data_dir)            a ledger record a source, for this voyage only
+    local_object_store(folder) -> {place, env, conditions}  with: an S3 server on this machine, else a folder
     handle_incident(ws, programme, run)                     post-mortem of the newest incident
     go_on(ws, programme, run, kill_after_step)              a run to its end, through a kill -9
     planned_cost(ws, programme)                             reports/cost with the planner's rate
@@ -20,7 +21,9 @@ Read in this order:
     step.py        what a step is
     rehearsal.py   begin or go on
     runner.py      run, record, resume
+    service.py     what runs beside a step
     approvals.py   decisions before W3
+    object_server.py    an S3 server on this machine
     incident.py    the on-call engineer's part
     main_run.py    a run to its end, through a kill
     cost.py        what the rehearsal costs
@@ -35,6 +38,7 @@ __all__ = [
     "approve_for_rehearsal",
     "go_on",
     "handle_incident",
+    "local_object_store",
     "plan_voyage",
     "planned_cost",
     "rehearse",
@@ -47,6 +51,7 @@ _HOMES = {
     "approve_for_rehearsal": "approvals",
     "handle_incident": "incident",
     "go_on": "main_run",
+    "local_object_store": "object_server",
     "planned_cost": "cost",
 }
 

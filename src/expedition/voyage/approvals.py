@@ -21,11 +21,12 @@ VOYAGE_DAYS = 2
 """A rehearsal takes minutes; an approval that outlives a resumed one by a day ends by itself."""
 
 
-def approve_for_rehearsal(ws: Workspace, folders: Sequence[Path]) -> dict[str, Any]:
+def approve_for_rehearsal(ws: Workspace, folders: Sequence[Path], data_dir: Path | None = None) -> dict[str, Any]:
     """One record a source of each folder: approved for the rehearsal, or refused where sources.yaml asks for that.
 
     Sources that already have a record are left as they are. The inventory data/sources.json lists the sources of the
-    last folder: what gates expect a decision on. Raises InputError for a folder without any source.
+    last folder: what gates expect a decision on; and where they will lie, `data_dir` (None: there already). Raises
+    InputError for a folder without any source.
     """
     decided = {entry.source for entry in read(ws)}
     expires = (datetime.now(UTC) + timedelta(days=VOYAGE_DAYS)).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -52,7 +53,7 @@ def approve_for_rehearsal(ws: Workspace, folders: Sequence[Path]) -> dict[str, A
     ws.write_json(
         INVENTORY,
         {
-            "data_dir": str(folders[-1].resolve()),
+            "data_dir": str((data_dir or folders[-1]).resolve()),
             "sources": [
                 {
                     "name": source.name,

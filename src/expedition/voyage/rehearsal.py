@@ -12,7 +12,7 @@ from expedition.plan import dump_programme
 from expedition.plan.models import Programme
 from expedition.voyage.runner import Execute, Listener, StepRecord, choose, sail
 from expedition.voyage.step import Step
-from expedition.voyage.steps import Course, voyage_steps
+from expedition.voyage.steps import POC_SIZE, Course, voyage_steps
 from expedition.workspace import Workspace, layout
 from expedition.workspace.hashes import sha256_json
 
@@ -72,11 +72,12 @@ def _begin(ws: Workspace, programme: Programme, orders: Orders, fingerprint: str
 
 
 def _course(ws: Workspace, orders: Orders) -> Course:
-    poc = ws.scratch("raw") / "poc"
+    poc, store = ws.scratch("raw") / "poc", str(ws.scratch("object-store"))
     if orders.data is not None:
         if not orders.data.is_dir():
             raise UsageError("there is no such folder", where=str(orders.data), fix="--data DIR with raw files")
-        return Course(str(orders.data.resolve()), None, str(poc), orders.seed)
-    if orders.size == "smoke":
-        return Course(str(poc), ("smoke", orders.seed), str(poc), orders.seed)
-    return Course(str(ws.scratch("raw") / f"sample-{orders.size}"), (orders.size, orders.seed), str(poc), orders.seed)
+        folder = str(orders.data.resolve())
+        return Course(folder, None, str(poc), orders.seed, folder, store)
+    data, outside = (str(ws.scratch("raw") / f"{name}-{orders.size}") for name in ("sample", "outside"))
+    small = data if orders.size == POC_SIZE else str(poc)
+    return Course(data, (orders.size, orders.seed), small, orders.seed, outside, store)

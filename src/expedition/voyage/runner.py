@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from expedition.errors import ExpeditionError, Interrupted, UsageError
+from expedition.voyage.service import beside, filled
 from expedition.voyage.step import PHASES, Command, Step
 from expedition.workspace import Workspace, layout
 from expedition.workspace.hashes import sha256_json
@@ -94,7 +95,7 @@ def sail(
     with ws.lease("voyage") as lease, _terminable():
         for step in steps:
             key = f"{layout.VOYAGE_STEPS}/{step.name}.json"
-            mark = sha256_json([fingerprint, [list(command.argv) for command in step.commands]])
+            mark = sha256_json([fingerprint, [list(item.argv) for item in (*step.commands, *step.services)]])
             if step.name not in redo and (done := _recorded(ws, key, mark)) is not None:
                 record = StepRecord(step, float(done["wall_s"]), True, tuple(done["results"]))
                 tell("done", step, record, None)
@@ -102,7 +103,9 @@ def sail(
                 continue
             tell("start", step, None, None)
             started = time.monotonic()
-            results = [_run(ws, step, command, execute, tell) for command in step.commands]
+            with beside(step.services, ws.place, ws.scratch("services")) as values:
+                commands = [filled(command, values) for command in step.commands]
+                results = [_run(ws, step, command, execute, tell) for command in commands]
             record = StepRecord(step, time.monotonic() - started, False, tuple(results))
             lease.check()
             ws.write_json(
@@ -111,7 +114,8 @@ def sail(
                     "step": step.name,
                     "mark": mark,
                     "wall_s": round(record.wall_s, 3),
-                    "commands": [command.text(ws.place) for command in step.commands],
+                    "commands": [command.text(ws.place) for command in commands],
+                    "services": [command.text(ws.place) for command in step.services],
                     "results": results,
                 },
                 schema=STEP_SCHEMA,

@@ -46,6 +46,8 @@ class Step:
     commands: tuple[Command, ...]
     produces: tuple[str, ...] = field(default=())
     """Artefacts to show when it is done, workspace paths."""
+    services: tuple[Command, ...] = field(default=())
+    """Commands that run beside the others until those are done; `{name}` in an argument is what a service printed."""
 
 
 def call(*argv: str, expect: tuple[int, ...] = (0,)) -> Command:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from expedition.plan.models import Programme
-from expedition.voyage.step import Command, Step, call, start
+from expedition.sampleworld import SOURCES
+from expedition.voyage.step import Command, Phase, Step, call, start
 
 GATE = (0, 1)
 """A gate exits 1 where a criterion fails; the voyage shows it in the table at the end instead of stopping there."""
@@ -23,18 +24,31 @@ POC_VERSION = "v0.1-poc"
 """The small data set of the proof of concept; named so that it holds the sources of v0.1."""
 
 
+POC_SIZE = "smoke"
+"""Size of that sample. A voyage of this size takes its fetched data for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Course:
     """What a voyage sails on."""
 
     data_dir: str
-    """Folder of raw files: the user's, or the generated sample."""
+    """Folder of raw files: the user's, or what has been fetched of the generated sample."""
     sample: tuple[str, int] | None
-    """(size, seed) of the sample to generate into `data_dir`; None for the user's own files."""
+    """(size, seed) of the sample to generate into `outside_dir`; None for the user's own files."""
     poc_dir: str
     """Folder of the small known data set of the proof of concept."""
     seed: int
     """Seed of generated data."""
+    outside_dir: str
+    """Folder of the sample as the outside world, from which it is fetched; `data_dir` for the user's own files."""
+    store_dir: str
+    """Folder in which the local object store keeps its content."""
+
+    @property
+    def fetched(self) -> bool:
+        """Whether raw files are fetched from services; the user's own lie there already."""
+        return self.sample is not None
 
 
 def voyage_steps(programme: Programme, course: Course) -> tuple[Step, ...]:
@@ -62,17 +76,21 @@ def _sample(folder: str, seed: int, size: str) -> Command:
 
 
 def _design(course: Course) -> tuple[Step, ...]:
-    raw = [_sample(course.poc_dir, course.seed, "smoke")]
-    if course.sample is not None and course.data_dir != course.poc_dir:
+    raw, offered = [], []
+    if course.poc_dir != course.data_dir:
+        raw.append(_sample(course.poc_dir, course.seed, POC_SIZE))
+        offered += ["--data", course.poc_dir]
+    if course.sample is not None:
         size, seed = course.sample
-        raw.append(_sample(course.data_dir, seed, size))
+        raw.append(_sample(course.outside_dir, seed, size))
+    approve = ("voyage", "approve", *offered, "--data", course.outside_dir, "--into", course.data_dir)
     return (
-        Step("raw-data", "design", "W0", "Raw files of all kinds at hand", tuple(raw)),
+        Step("raw-data", "design", "W0", "Raw files of all kinds exist in the outside world", tuple(raw)),
         Step(
             "approvals", "design", "W0–W3", "A written decision a source, before anything is used",
-            (call("voyage", "approve", "--data", course.poc_dir, "--data", course.data_dir),),
-            ("compliance/ledger.jsonl",),
+            (call(*approve),), ("compliance/ledger.jsonl",),
         ),
+        *_acquisition(course, "acquire", "design", "W1–W3", wave=1),
         Step(
             "design", "design", "W0–W2", "Design document, schedule, cost, plan of the cluster",
             (
@@ -95,6 +113,33 @@ def _design(course: Course) -> tuple[Step, ...]:
     )  # fmt: skip
 
 
+def _acquisition(course: Course, name: str, phase: Phase, weeks: str, wave: int) -> tuple[Step, ...]:
+    """The approved sources of a wave come in; the one that was refused does not, whoever asks."""
+    if not course.fetched:
+        return ()
+    title = "Sources come in: from web services that speak as Common Crawl, GitHub and YouTube do, and from folders"
+    commands = []
+    for card in SOURCES:
+        if card.wave == wave:
+            argv = ("data", "acquire", course.data_dir, "--source", card.name, "--scope", SCOPE)
+            commands.append(call(*argv, expect=(0,) if card.approve else (5,)))
+    serve = Command(("sample", "serve", course.outside_dir, "--data", course.data_dir), bare=True)
+    return (Step(name, phase, weeks, title, tuple(commands), ("data/acquired",), (serve,)),)
+
+
+def _delivery(course: Course, version: str, phase: Phase, weeks: str, *more: Command) -> Step:
+    """A version goes to the object store and every byte of it is read back, twice."""
+    store = Command(("voyage", "object-store", course.store_dir), bare=True)
+    commands = (
+        call("data", "push", version, "{place}"),
+        call("data", "verify", version, "--at", "{place}"),
+        call("data", "trace", version, "--token", "0"),
+        *more,
+    )
+    title = f"Dataset {version} in the object store, read back; a token led back to its source"
+    return Step(f"push-{version}", phase, weeks, title, commands, services=(store,))
+
+
 def _data(course: Course) -> tuple[Step, ...]:
     return (
         Step("gate-W3", "data", "W3", "Gate: compliance of all sources", (_gate("W3"),)),
@@ -103,6 +148,7 @@ def _data(course: Course) -> tuple[Step, ...]:
             (_build(course.data_dir, "v0.1"),),
             ("data/dataset/v0.1/manifest.json",),
         ),
+        _delivery(course, "v0.1", "data", "W5–W6"),
         Step(
             "data-quality", "data", "W5–W6", "What the pipeline found against the truth; loading and storage measured",
             (
@@ -167,11 +213,13 @@ def _main_run(programme: Programme, course: Course) -> tuple[Step, ...]:
             ),
             ("reports/replay.json", "watch/index.html"),
         ),
+        *_acquisition(course, "acquire-2", "pretrain-10b", "W9–W10", wave=2),
         Step(
             "dataset-v0.2", "pretrain-10b", "W10–W12", "Dataset v0.2 joins while the run is under way",
             (_build(course.data_dir, "v0.2", "--parent", "v0.1"),),
             ("data/dataset/v0.2/manifest.json",),
         ),
+        _delivery(course, "v0.2", "pretrain-10b", "W12", call("data", "diff", "v0.1", "v0.2")),
         Step(
             "main-until-incident", "pretrain-10b", "W11–W12", "Main run; a planted loss incident is caught by a rule",
             (start("train", "run", "--run", "main", expect=paused),), ("incidents",),

@@ -76,6 +76,7 @@ def storage_errors(path: Path) -> Iterator[None]:
         fix = {
             errno.ENOSPC: "free space on this disk and run the same command again; nothing committed was lost",
             errno.EDQUOT: "free space in your quota and run the same command again; nothing committed was lost",
+            errno.EFBIG: "a limit on file sizes (ulimit -f): lift it and run the same command again; nothing was lost",
             errno.EROFS: "the file system is read-only: use --workspace with a folder you can write",
             errno.EACCES: "no permission: use --workspace with a folder you can write",
             errno.EPERM: "no permission: use --workspace with a folder you can write",

@@ -15,11 +15,11 @@ import os
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from expedition.errors import MissingExtra, StorageError, UsageError
@@ -34,6 +34,10 @@ UPLOAD_PARTS = 4
 """Parts of one file that are under way at once; several files are uploaded by several threads."""
 STREAM_TRIES = 4
 """Attempts in a row that bring no byte before a download is given up."""
+MAX_RETRIES = 1000
+"""The time is the limit, not the number of tries."""
+
+Answer = TypeVar("Answer")
 
 
 class ObjectStore:
@@ -45,7 +49,11 @@ class ObjectStore:
         if parts.scheme != "s3" or not parts.netloc:
             raise UsageError(f"not an object store that is known: {url!r}", fix="use s3://bucket/prefix?endpoint=…")
         self.prefix = parts.path.strip("/")
-        self._store = _connect(parts.netloc, {name: values[0] for name, values in parse_qs(parts.query).items()})
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        self._retry_s = _seconds(query.get("retry_s", "180"))
+        self._store = _connect(parts.netloc, query, MAX_RETRIES)
+        # Tries a request once: a second try of a create-only put would meet what the first one made.
+        self._once = _connect(parts.netloc, query, 0)
         name = hashlib.sha256(url.encode()).hexdigest()[:16]
         self.cache = Path(tempfile.gettempdir()) / f"expedition-cache-{os.getuid()}" / name
 
@@ -57,22 +65,54 @@ class ObjectStore:
         return f"{self.prefix}/{key}" if self.prefix else key
 
     def read(self, key: str) -> bytes:
-        with _object_errors(self, key):
-            return bytes(self._store.get(self._key(key)).bytes())
+        return self._again(key, lambda: bytes(self._store.get(self._key(key)).bytes()))
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
         if length <= 0:
             return b""
-        with _object_errors(self, key):
-            return bytes(self._store.get_range(self._key(key), start=start, length=length))
+        return self._again(key, lambda: bytes(self._store.get_range(self._key(key), start=start, length=length)))
+
+    def _again(self, key: str, ask: Callable[[], Answer]) -> Answer:
+        """What `ask` gives. The client tries requests again, but not answers whose body breaks off: that is done here,
+        within the same time."""
+        until, failures = time.monotonic() + self._retry_s, 0
+        while True:
+            try:
+                with _object_errors(self, key):
+                    return ask()
+            except (AccessDenied, AlreadyExists):
+                raise
+            except StorageError:
+                failures += 1
+                wait_s = 0.05 * 2**failures
+                if failures == STREAM_TRIES or time.monotonic() + wait_s > until:
+                    raise
+                time.sleep(wait_s)
 
     def write(self, key: str, data: bytes) -> None:
         with _object_errors(self, key):
             self._store.put(self._key(key), data)
 
     def create(self, key: str, data: bytes) -> None:
-        with _object_errors(self, key):
-            self._store.put(self._key(key), data, mode="create", use_multipart=False)
+        """See `Store.create`. An answer that was lost leaves open who made the key: then its content says so."""
+        until, failures = time.monotonic() + self._retry_s, 0
+        while True:
+            try:
+                with _object_errors(self, key):
+                    self._once.put(self._key(key), data, mode="create", use_multipart=False)
+                return
+            except AccessDenied:
+                raise
+            except AlreadyExists:
+                if failures and self.read(key) == data:
+                    return
+                raise
+            except StorageError:
+                failures += 1
+                wait_s = min(5.0, 0.05 * 2**failures)
+                if time.monotonic() + wait_s > until:
+                    raise
+                time.sleep(wait_s)
 
     def stream(self, key: str) -> Iterator[bytes]:
         done, tag, failures = 0, "", 0
@@ -145,11 +185,11 @@ class ObjectStore:
     def list(self, prefix: str = "") -> Iterator[str]:
         whole = self._key(prefix) if prefix else self.prefix
         cut = len(self.prefix) + 1 if self.prefix else 0
-        keys: list[str] = []
-        with _object_errors(self, prefix):
-            for page in self._store.list(whole or None):
-                keys.extend(str(item["path"]) for item in page)
-        yield from sorted(key[cut:] for key in keys)
+
+        def ask() -> list[str]:
+            return [str(item["path"]) for page in self._store.list(whole or None) for item in page]
+
+        yield from sorted(key[cut:] for key in self._again(prefix, ask))
 
     def entries(self, prefix: str = "") -> Iterator[tuple[str, int, str]]:
         """(key, bytes, ETag) of everything under `prefix`, in the store's order, a page in memory at a time."""
@@ -168,8 +208,7 @@ class ObjectStore:
 
     def folders(self, prefix: str) -> Iterator[str]:
         whole = self._key(prefix)
-        with _object_errors(self, prefix):
-            found = self._store.list_with_delimiter(whole)["common_prefixes"]
+        found = self._again(prefix, lambda: self._store.list_with_delimiter(whole)["common_prefixes"])
         yield from sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in found)
 
     def delete(self, key: str) -> None:
@@ -207,7 +246,7 @@ def expected_etag(path: Path) -> str:
     return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(digests)}"
 
 
-def _connect(bucket: str, query: dict[str, str]) -> Any:
+def _connect(bucket: str, query: dict[str, str], max_retries: int) -> Any:
     try:
         from obstore.store import S3Store
     except ImportError as error:
@@ -223,8 +262,7 @@ def _connect(bucket: str, query: dict[str, str]) -> Any:
     client: dict[str, Any] = {"timeout": "1h", "read_timeout": "60s", "connect_timeout": "10s"}
     if endpoint and endpoint.startswith("http://"):
         client["allow_http"] = True
-    # The time is the limit, not the number of tries.
-    retry: Any = {"max_retries": 1000, "retry_timeout": timedelta(seconds=_seconds(query.get("retry_s", "180")))}
+    retry: Any = {"max_retries": max_retries, "retry_timeout": timedelta(seconds=_seconds(query.get("retry_s", "180")))}
     return S3Store(bucket, config=options, client_options=client, retry_config=retry)  # type: ignore[arg-type]
 
 

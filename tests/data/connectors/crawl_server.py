@@ -1,14 +1,11 @@
-"""Common Crawl as documented: collinfo, the CDX server's pages, path listings, archives with ranges, columnar index."""
+"""A small web as Common Crawl has it: WARC, WET, ARC, both indexes, listings; served by the sample world's service."""
 
 from __future__ import annotations
 
 import base64
-import fnmatch
 import gzip
 import hashlib
 import io
-import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,7 +13,8 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.data.connectors.protocol_server import Answer, Asked, ProtocolServer, as_json, ranged
+from expedition.sampleworld.services.common_crawl import CommonCrawl, listing, surt
+from tests.data.connectors.protocol_server import FaultyServer
 
 CRAWL = "CC-MAIN-2024-10"
 _SEGMENT = f"crawl-data/{CRAWL}/segments/1707947473347.0"
@@ -87,18 +85,16 @@ def arc_file(pages: list[Page]) -> bytes:
     return b"".join(members)
 
 
-class CrawlServer(ProtocolServer):
+class CrawlServer(FaultyServer, CommonCrawl):
     """The index server and the data server of Common Crawl in one."""
 
     def __init__(self, pages: list[Page], *, page_rows: int = 4, broken: str = "", wrong: str = "") -> None:
-        super().__init__()
-        self.files: dict[str, bytes] = {}
-        self.rows: list[dict[str, str]] = []
-        self._page_rows = page_rows
+        self.made: list[dict[str, str]] = []
+        super().__init__(CRAWL, {}, self.made, page_rows=page_rows)
         half = (len(pages) + 1) // 2
         for number, part in enumerate((pages[:half], pages[half:])):
             self._archive(number, part, broken, wrong)
-        self.rows.sort(key=lambda row: row["urlkey"])
+        self.made.sort(key=lambda row: row["urlkey"])
         self._listings(pages)
         self._columnar()
 
@@ -109,34 +105,6 @@ class CrawlServer(ProtocolServer):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
         return folder
-
-    def answer(self, asked: Asked) -> Answer:
-        """One of the index's or data server's replies."""
-        if asked.path == "/collinfo.json":
-            return as_json([{"id": CRAWL, "name": "February 2024", "cdx-api": f"{self.url}/{CRAWL}-index"}])
-        if asked.path == f"/{CRAWL}-index":
-            return self._index(asked)
-        data = self.files.get(asked.path.lstrip("/"))
-        if data is None:
-            return Answer(404, b'<?xml version="1.0"?><Error><Code>NoSuchKey</Code></Error>')
-        return ranged(
-            asked, data, {"ETag": f'"{hashlib.md5(data).hexdigest()}"', "Content-Type": "application/octet-stream"}
-        )
-
-    def _index(self, asked: Asked) -> Answer:
-        pattern = asked.one("url")
-        rows = [row for row in self.rows if _fits(row["url"], pattern) and _passes(row, asked.query.get("filter", []))]
-        if not rows:
-            return as_json({"message": f"No Captures found for: {pattern}"}, 404)
-        size = int(asked.one("pageSize", "1")) * self._page_rows
-        pages = -(-len(rows) // size)
-        if asked.one("showNumPages") == "true":
-            return as_json({"pages": pages, "pageSize": size, "blocks": pages})
-        page = int(asked.one("page", "0"))
-        if page >= pages:
-            return as_json({"message": f"Page {page} invalid: First Page is 0, Last Page is {pages - 1}"}, 400)
-        lines = "".join(json.dumps(row) + "\n" for row in rows[page * size : (page + 1) * size])
-        return Answer(200, lines.encode(), {"Content-Type": "text/x-ndjson"})
 
     def _archive(self, number: int, pages: list[Page], broken: str, wrong: str) -> None:
         name = f"{_SEGMENT}/warc/CC-MAIN-2024-{number:05d}.warc.gz"
@@ -149,10 +117,9 @@ class CrawlServer(ProtocolServer):
                 page, broken=page.url == broken, wrong_url="http://other.example/" if is_wrong else None
             )
             parts.append(member)
-            host = ",".join(reversed((urlsplit(page.url).hostname or "").removeprefix("www.").split(".")))
-            self.rows.append(
+            self.made.append(
                 {
-                    "urlkey": f"{host}){urlsplit(page.url).path}",
+                    "urlkey": surt(page.url),
                     "timestamp": "20240220100000",
                     "url": page.url,
                     "mime": page.mime,
@@ -175,24 +142,24 @@ class CrawlServer(ProtocolServer):
         self.files["crawl-data/CC-OLD/segment/1346876860445/a.arc.gz"] = arc_file(pages[:2])
         for kind in ("warc", "wet"):
             names = sorted(name for name in self.files if f"/{kind}/" in name)
-            self.files[f"crawl-data/{CRAWL}/{kind}.paths.gz"] = gzip.compress("".join(f"{n}\n" for n in names).encode())
+            self.files[f"crawl-data/{CRAWL}/{kind}.paths.gz"] = listing(names)
         arc = "crawl-data/CC-OLD/segment/1346876860445/a.arc.gz\n"
         self.files["crawl-data/CC-OLD/arc.paths.gz"] = gzip.compress(arc.encode())
 
     def _columnar(self) -> None:
         table = pa.table(
             {
-                "url_surtkey": [row["urlkey"] for row in self.rows],
-                "url": [row["url"] for row in self.rows],
-                "url_host_name": [urlsplit(row["url"]).hostname for row in self.rows],
-                "fetch_time": [row["timestamp"] for row in self.rows],
-                "fetch_status": pa.array([int(row["status"]) for row in self.rows], pa.int16()),
-                "content_digest": [row["digest"] for row in self.rows],
-                "content_mime_detected": [row["mime-detected"] for row in self.rows],
-                "content_languages": [row["languages"] for row in self.rows],
-                "warc_filename": [row["filename"] for row in self.rows],
-                "warc_record_offset": pa.array([int(row["offset"]) for row in self.rows], pa.int32()),
-                "warc_record_length": pa.array([int(row["length"]) for row in self.rows], pa.int32()),
+                "url_surtkey": [row["urlkey"] for row in self.made],
+                "url": [row["url"] for row in self.made],
+                "url_host_name": [urlsplit(row["url"]).hostname for row in self.made],
+                "fetch_time": [row["timestamp"] for row in self.made],
+                "fetch_status": pa.array([int(row["status"]) for row in self.made], pa.int16()),
+                "content_digest": [row["digest"] for row in self.made],
+                "content_mime_detected": [row["mime-detected"] for row in self.made],
+                "content_languages": [row["languages"] for row in self.made],
+                "warc_filename": [row["filename"] for row in self.made],
+                "warc_record_offset": pa.array([int(row["offset"]) for row in self.made], pa.int32()),
+                "warc_record_length": pa.array([int(row["length"]) for row in self.made], pa.int32()),
             }
         )
         buffer = io.BytesIO()
@@ -200,32 +167,3 @@ class CrawlServer(ProtocolServer):
         name = f"cc-index/table/cc-main/warc/crawl={CRAWL}/subset=warc/part-00000.gz.parquet"
         self.files[name] = buffer.getvalue()
         self.files[f"crawl-data/{CRAWL}/cc-index-table.paths.gz"] = gzip.compress(f"{name}\n".encode())
-
-
-def _fits(url: str, pattern: str) -> bool:
-    host, path = urlsplit(url).hostname or "", re.sub(r"^https?://", "", url)
-    plain = re.sub(r"^https?://", "", pattern)
-    if plain.startswith("*."):
-        domain = plain[2:].split("/", 1)[0]
-        return host == domain or host.endswith(f".{domain}")
-    if plain.endswith("*"):
-        return path.startswith(plain[:-1])
-    return fnmatch.fnmatchcase(path, plain)
-
-
-def _passes(row: dict[str, str], filters: list[str]) -> bool:
-    for text in filters:
-        negated = text.startswith("!")
-        text = text.removeprefix("!")
-        mode = text[0] if text[0] in "=~" else ""
-        field, wanted = text.removeprefix(mode).split(":", 1)
-        value = row.get(field, "")
-        if mode == "=":
-            hit = value == wanted
-        elif mode == "~":
-            hit = re.fullmatch(wanted, value) is not None
-        else:
-            hit = wanted in value
-        if hit == negated:
-            return False
-    return True

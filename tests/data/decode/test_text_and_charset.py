@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import numpy as np
@@ -79,6 +80,13 @@ def test_any_bytes_become_clean_text_or_are_refused(data: bytes) -> None:
 def test_tidying_twice_changes_nothing(text: str) -> None:
     once = tidy(clean(text)[0])
     assert tidy(once) == once
+
+
+@given(st.text(st.sampled_from("ab \t\n\r\x0b\x0c\x85\u2028\u3000é"), max_size=60))
+def test_line_ends_blanks_and_gaps_go_by_their_rule(text: str) -> None:
+    lines = re.sub("\r\n?|[\x0b\x0c\x85\u2028\u2029]", "\n", text)
+    assert clean(text)[0] == lines
+    assert tidy(lines) == re.sub(r"\n{4,}", "\n\n\n", re.sub(r"[ \t]+\n", "\n", lines)).strip()
 
 
 @pytest.mark.parametrize("unit", [" ", "\t", "\n", " \n", "(", "\x1b[", "\x1b]", "a.", "<a ", "\ufeff"])

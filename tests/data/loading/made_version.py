@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,13 +21,13 @@ from expedition.data.records import CAMERAS, KINDS, PLACEHOLDER, Document, Inser
 from expedition.data.tokenizer import Tokenizer, Vocabulary
 from expedition.data.tokenizer.tokenizer import FILES
 from expedition.data.versions import Provenance
+from expedition.data.versions.dropped import write_dropped
 from expedition.data.versions.index import (
     DROPPED,
     INDEX,
     LINEAGE,
     STATISTICS,
     BuiltShard,
-    write_dropped,
     write_tables,
 )
 from expedition.data.versions.manifest import compose
@@ -111,7 +112,13 @@ def generated(seed: int, scale: int = 1) -> list[Made]:
 
 
 def write_version(
-    ws: Workspace, version: str, made: list[Made], *, shard_documents: int = 16, dataset: str = "dataset"
+    ws: Workspace,
+    version: str,
+    made: list[Made],
+    *,
+    shard_documents: int = 16,
+    dataset: str = "dataset",
+    sources: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """Write shards, tables, tokenizer and manifest of a version as `expedition data build` does."""
     folder = f"data/{dataset}/{version}"
@@ -136,7 +143,7 @@ def write_version(
             ws.store.write(f"{folder}/tokenizer/{file}", (place / "tokenizer" / file).read_bytes())
         for table in (INDEX, LINEAGE, STATISTICS, DROPPED):
             ws.store.write(f"{folder}/{table}", (place / table).read_bytes())
-        manifest = compose(identity(dataset, version), shards, place, [])
+        manifest = compose(identity(dataset, version), shards, place, list(sources))
     ws.write_json(f"{folder}/manifest.json", manifest, schema="data.manifest/1")
     return manifest
 
@@ -170,7 +177,7 @@ def documents_of(version: str, made: Made, number: int) -> Document:
 def write_one(place: Path, name: str, documents: list[Document]) -> BuiltShard:
     """One shard, left in `place`/shard.tar; its table stays for the index."""
     rows = rows_of(document_batch(documents).to_pylist(), [0] * len(documents), byte_tokenizer(), RULE)
-    placed = write_shard(place / "shard.tar", [pa.Table.from_batches([rows])])
+    placed = list(write_shard(place / "shard.tar", [pa.Table.from_batches([rows])]))
     table = place / f"{name.replace('/', '-')}.arrow"
     write_table(table, pa.Table.from_pylist(placed, schema=PLACED_SCHEMA))
     size, tokens = (place / "shard.tar").stat().st_size, sum(row["tokens"] for row in placed)

@@ -14,6 +14,7 @@ from expedition.data.loading.media import (
     decode_image,
     image_patches,
     kept_frames,
+    normalised,
     split_frames,
     video_patches,
 )
@@ -49,6 +50,12 @@ def test_patches_equal_those_of_transformers(image_processor, size: tuple[int, i
     ours = image_patches(picture, RULE)
     assert list(ours.grid) == expected["image_grid_thw"][0].tolist()
     np.testing.assert_array_equal(ours.patches_PC, expected["pixel_values"])
+
+
+def test_every_value_is_rounded_as_transformers_rounds() -> None:
+    values = np.arange(256, dtype=np.uint8)
+    rescaled = (values.astype(np.float64) * (1 / 255)).astype(np.float32)
+    assert np.array_equal(normalised(values), (rescaled - np.float32(0.5)) / np.float32(0.5))
 
 
 def test_clip_of_one_still_picture_equals_the_picture() -> None:

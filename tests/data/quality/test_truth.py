@@ -1,12 +1,15 @@
 """Truth against what a build did."""
 
+import io
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from expedition.data.quality import Seen, compare_with_truth, labelled_report, quality_report
-from expedition.data.quality.copies import similarity
+from expedition.data.quality.copies import is_copy, similarity
+from expedition.data.quality.seen import Gone, Kept
 from expedition.errors import InputError
 
 TRUTH = [
@@ -99,6 +102,28 @@ def test_copies_that_nobody_planted_are_checked_in_the_raw_file(tmp_path: Path) 
     figures = compare_with_truth(truth, seen, tmp_path)["dedup"]
     assert (figures["natural"], figures["found"], figures["precision"]) == (1, 3, 0.6667)
     assert similarity("a b c d e f", "a b c d e f") == 1.0
+
+
+def test_copies_in_archives_are_checked_in_their_members(tmp_path: Path) -> None:
+    licence = "Permission is hereby granted, free of charge, to any person obtaining a copy of this software."
+    texts = {"r/LICENSE": licence, "r/a.py": "def sort(boxes): return sorted(boxes)", "r/gone.py": ""}
+    with tarfile.open(tmp_path / "r.tar.gz", "w:gz") as archive:
+        for name, text in texts.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+    (tmp_path / "cut.tar.gz").write_bytes(b"no archive")
+
+    def found(path: str, inner: str) -> bool:
+        row = Gone("code", path, "dedup", "near duplicate", inner=inner, of="k")
+        seen = Seen((Kept("k", "code", "code", "s.tar.gz", "s/LICENSE"),), (row,), lambda _: f"Copyright B. {licence}")
+        return is_copy(row, seen, tmp_path)
+
+    assert found("r.tar.gz", "r/LICENSE")
+    assert not any(
+        found(path, inner)
+        for path, inner in [("r.tar.gz", "r/a.py"), ("r.tar.gz", "r/none"), ("cut.tar.gz", "x"), ("none.tar", "x")]
+    )
 
 
 def test_what_an_earlier_stage_removed_is_not_judged(tmp_path: Path) -> None:

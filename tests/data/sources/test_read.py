@@ -242,7 +242,14 @@ def test_links_out_of_a_source_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "data" / "site" / "out.html").symlink_to(tmp_path / "elsewhere" / "secret.html")
     (tmp_path / "data" / "site" / "folder").symlink_to(tmp_path / "elsewhere")
     source = discover(tmp_path / "data")[0]
-    assert [item.path for item in list_items(source)] == ["a.html"]
+    items = list_items(source)
+    assert [item.path for item in items if item.role == "file"] == ["a.html"]
+    documents, rejects = read(source, items)
+    assert len(documents) == 1
+    assert {reject.path: reject.detail for reject in rejects} == {
+        "site/out.html": "a link that leads out of the folder",
+        "site/folder": "a link that leads out of the folder",
+    }
 
 
 def test_interleaved_pictures_never_come_from_outside(tmp_path: Path) -> None:

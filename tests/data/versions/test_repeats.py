@@ -19,6 +19,7 @@ from expedition.data.records import DOCUMENT_SCHEMA, PLACEHOLDER, Document, Inse
 from expedition.data.stages.dedup import Duplicate, NearRule
 from expedition.data.versions.compare import read_pairs
 from expedition.data.versions.components import large_star, small_star
+from expedition.data.versions.copies import duplicates_of
 from expedition.data.versions.repeats import Repeats, find_repeats
 
 from .worldlet import document
@@ -127,7 +128,7 @@ def test_each_file_knows_its_own_copies(paths: list[Path], tmp_path: Path) -> No
         ids = set(read_table(path).column("id").to_pylist())
         removed = pickle.loads(pickle.dumps(copies.removed(path)))
         assert {name for name in ids | every if name in removed} == ids & every
-        assert {item.id for item in copies.of_file(path)} == ids & every
+        assert {item.id for item in duplicates_of(copies.removed(path))} == ids & every
 
 
 @settings(max_examples=40, deadline=None)

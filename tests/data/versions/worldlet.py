@@ -9,11 +9,11 @@ from typing import Any
 
 from expedition.data.compliance import Acquired
 from expedition.data.engine import Limits
-from expedition.data.engine.tables import write_batches
+from expedition.data.engine.tables import TableWriter, write_batches
 from expedition.data.records import DOCUMENT_SCHEMA, PLACEHOLDER, Document, Insert, document_batch
 from expedition.data.tokenizer import Tokenizer, compact, count_ids, qwen_vocabulary
 from expedition.data.versions.assemble import Prepared, Tokenise, assemble
-from expedition.data.versions.index import Provenance
+from expedition.data.versions.index import DROPPED_SCHEMA, Provenance
 from expedition.data.versions.plan import plan_shards
 from expedition.data.versions.seal import Build, seal
 from expedition.plan.media import MediaRule
@@ -50,6 +50,13 @@ def tokenizer() -> Tokenizer:
     return Tokenizer(compact(whole.vocabulary, count_ids(whole.encode_batch(texts), len(whole.vocabulary)), 512))
 
 
+def dropped_rows(path: Path, names: frozenset[str]) -> Path:
+    row = {"source": "pages", "kind": "web", "path": "p", "stage": "dedup", "reason": "repeats"}
+    with TableWriter(path, DROPPED_SCHEMA) as table:
+        table.add({"id": name, **row} for name in sorted(names))
+    return path
+
+
 def sealed(
     folder: Path, *, version: str = "v0.1", workers: int = 0, parts: int = 2, without: frozenset[str] = frozenset()
 ) -> tuple[Workspace, dict[str, dict[str, Any]]]:
@@ -80,20 +87,7 @@ def sealed(
         },
         provenance={name: Provenance(Acquired(name, ACQUIRED), "L000001") for name in names},
         sources=[{"name": name, "kind": "web", "approval_id": "L000001", "licence": "CC0-1.0"} for name in names],
-        dropped=[
-            {
-                "id": name,
-                "source": "pages",
-                "kind": "web",
-                "path": "p",
-                "inner": None,
-                "url": None,
-                "stage": "dedup",
-                "reason": "repeats",
-                "of": None,
-            }
-            for name in sorted(without)
-        ],
+        dropped=[dropped_rows(scratch / "dropped.arrow", without)],
         report={"conditions": [], "stages": []},
         tokenizer_folder=scratch / "tokenizer",
     )

@@ -44,6 +44,8 @@ class Offer:
     """Content hash by path, as far as known."""
     retrieved_at: Mapping[str, str] = field(default_factory=dict)
     """When a file was fetched, by path, where that was before now; ISO 8601."""
+    hosts: tuple[str, ...] = ()
+    """Hosts that were asked for the files, where they came over a network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +214,7 @@ def _write(ws: Workspace, offer: Offer, new: Mapping[str, int], approval: Entry,
         "approval_id": approval.id,
         "scope": scope,
         "origin": offer.origin,
+        "hosts": list(offer.hosts),
         "licence": offer.licence,
         "folder": offer.folder,
         "files": len(new),

@@ -272,6 +272,7 @@ def _item(api: GitHubApi, pins: Path, config: GitHubConfig, listed: _Listed) -> 
         "repository": name,
         "commit": pinned,
         "html_url": told.get("html_url"),
+        "page_url": f"{told.get('html_url')}/tree/{pinned}" if told.get("html_url") else None,
         "pushed_at": told.get("pushed_at"),
         "fork": bool(told.get("fork")),
         "api_licence": licence.get("spdx_id") if isinstance(licence, dict) else None,

@@ -20,6 +20,7 @@ from expedition.data.connectors.client import Downloaded
 from expedition.data.connectors.connector import RemoteItem
 from expedition.data.connectors.failure import FetchFailed, FetchReason
 from expedition.data.connectors.part import PART_PREFIX
+from expedition.data.connectors.url import host_of
 from expedition.data.sources.provenance import FOLDER, LOG, ItemRecord, Status, kept, records
 from expedition.errors import ComplianceRefused
 from expedition.workspace import Workspace
@@ -28,6 +29,7 @@ from expedition.workspace.atomic import storage_errors, sync_folder
 _PIECE_BYTES = 1 << 20
 _MAX_NAME_BYTES = 200
 _MAX_KEY_CHARACTERS = 1_000
+_HOSTS = 100
 _SKIPPED = frozenset({"__MACOSX", "__pycache__", "node_modules"})
 """Folder names that a source's walk leaves out: nothing may land where it would not be found."""
 
@@ -201,6 +203,7 @@ class Landing:
             folder=str(self._data_dir),
             sha256={path: record.sha256 for path, record in rows.items() if record.sha256 is not None},
             retrieved_at={path: record.retrieved_at for path, record in rows.items()},
+            hosts=_hosts(rows.values()),
         )
         acquire(self._ws, offer, self._scope)
         self._unregistered.clear()
@@ -312,6 +315,12 @@ def _new_segment(folder: Path) -> IO[bytes]:
             continue
         sync_folder(folder)
         return file
+
+
+def _hosts(rows: Iterable[ItemRecord]) -> tuple[str, ...]:
+    """The hosts that items came from, the first of them by name where there are very many."""
+    hosts = {host_of(address) for row in rows for address in (row.url, row.final_url) if address is not None}
+    return tuple(sorted(hosts - {""}))[:_HOSTS]
 
 
 def _one(values: Iterable[str | None]) -> str | None:

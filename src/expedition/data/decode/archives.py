@@ -11,9 +11,10 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import zstandard
+from isal import isal_zlib
 
 from expedition.data.decode.piece import Fault, Refused, Repair
 from expedition.data.decode.reasons import Reason
@@ -23,6 +24,18 @@ from expedition.data.decode.sniff import Format
 _CHUNK = 1 << 18
 _INPUT = 1 << 16
 _LZMA_MEMORY = 128 << 20
+_DAMAGED = cast(type[Exception], isal_zlib.error)
+_HEADER_BYTES = 1 << 20
+"""Longest name or set of pax records of one tar member."""
+_ZIP_END_BYTES = (1 << 16) + 22 + 20 + 56
+"""The end of a zip's directory lies within so many last bytes."""
+_ABOUT_NEXT = frozenset(
+    {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
+)
+
+
+class TrailingBytes(ValueError):
+    """A gzip stream is whole, and bytes that are none of it follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +60,8 @@ def unpack_stream(stream: BinaryIO, form: Format, limits: Limits) -> tuple[bytes
             if total > limits.unpacked_bytes:
                 raise Refused(Reason.UNPACKED_TOO_LARGE, f"more than {limits.unpacked_bytes} bytes unpacked")
             parts.append(part)
+    except TrailingBytes:
+        repairs = (Repair(Reason.CORRUPT, 1, f"bytes after the end of the stream, left out, after {total} bytes"),)
     except EOFError:
         if not total:
             raise Refused(Reason.TRUNCATED, "the stream ends at once") from None
@@ -83,7 +98,7 @@ def tar_members(stream: BinaryIO, limits: Limits) -> Iterator[Member | Fault]:
     total = count = 0
     counted: Any = _Counted(stream)
     try:
-        with tarfile.open(fileobj=counted, mode="r|", errorlevel=0) as archive:
+        with tarfile.open(fileobj=counted, mode="r|", errorlevel=0, tarinfo=_BoundedInfo) as archive:
             for info in archive:
                 count += 1
                 _check_number(count, limits)
@@ -107,6 +122,34 @@ def tar_members(stream: BinaryIO, limits: Limits) -> Iterator[Member | Fault]:
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, OSError) as error:
         reason = Reason.TRUNCATED if "unexpected end" in str(error) or isinstance(error, EOFError) else Reason.CORRUPT
         yield Fault(reason, f"after {count} members: {error}"[:120], f"member {count}")
+    except RecursionError:
+        yield Fault(Reason.CORRUPT, f"after {count} members: headers about headers without end", f"member {count}")
+
+
+class _BoundedInfo(tarfile.TarInfo):
+    """A header that is read within bounds: `tarfile` holds long names, pax records and maps of holes in memory, whatever
+    length the archive says that they have. `_proc_member` is where its source says that subclasses come in."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _ABOUT_NEXT and self.size > _HEADER_BYTES:
+            raise Refused(Reason.UNPACKED_TOO_LARGE, f"a member's header of {self.size} bytes")
+        found: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return found
+
+    def _proc_sparse(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        """Pass over the map of holes: sparse members are never read."""
+        _, more, real_size = self._sparse_structs  # type: ignore[attr-defined]
+        stream: Any = archive.fileobj
+        while more:
+            block = stream.read(tarfile.BLOCKSIZE)
+            if len(block) < tarfile.BLOCKSIZE:
+                raise tarfile.ReadError("unexpected end of data")
+            more = bool(block[504])
+        self.sparse = []  # type: ignore[assignment]
+        self.offset_data = stream.tell()
+        archive.offset = self.offset_data + self._block(self.size)  # type: ignore[attr-defined]
+        self.size = real_size
+        return self
 
 
 def zip_members(source: Path | bytes, limits: Limits) -> Iterator[Member | Fault]:
@@ -114,6 +157,7 @@ def zip_members(source: Path | bytes, limits: Limits) -> Iterator[Member | Fault
     seen: set[str] = set()
     total = 0
     try:
+        _check_directory(source, limits)
         with zipfile.ZipFile(source if isinstance(source, Path) else io.BytesIO(source)) as archive:
             infos = archive.infolist()
             _check_number(len(infos), limits)
@@ -132,6 +176,28 @@ def zip_members(source: Path | bytes, limits: Limits) -> Iterator[Member | Fault
                 yield found
     except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:
         raise Refused(Reason.CORRUPT, str(error)[:120]) from None
+
+
+def _check_directory(source: Path | bytes, limits: Limits) -> None:
+    """Refuse a zip by the size of its directory, which `zipfile` reads whole and makes an object an entry of."""
+    with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as stream:
+        size = stream.seek(0, io.SEEK_END)
+        stream.seek(max(0, size - _ZIP_END_BYTES))
+        tail = stream.read(_ZIP_END_BYTES)
+        at = tail.rfind(b"PK\5\6")
+        if at < 0 or len(tail) < at + 22:
+            return
+        directory = int.from_bytes(tail[at + 12 : at + 16], "little")
+        wide = tail.rfind(b"PK\6\6", 0, at)
+        if directory == 0xFFFFFFFF and 0 <= wide <= len(tail) - 56:
+            directory = int.from_bytes(tail[wide + 40 : wide + 48], "little")
+        end = size - len(tail) + (wide if wide >= 0 and directory > 0xFFFFFFFF else at)
+        stream.seek(max(0, end - directory))
+        found, rest, left = 0, b"", min(directory, end)
+        while left > 0 and (piece := stream.read(min(_CHUNK, left))):
+            found += (rest + piece).count(b"PK\1\2")
+            rest, left = piece[-3:], left - len(piece)
+            _check_number(found, limits)
 
 
 def unsafe_name(name: str) -> bool:
@@ -207,14 +273,20 @@ def _unpacked(stream: BinaryIO, form: Format, step: int = _CHUNK) -> Iterator[by
 
 
 def _gunzipped(stream: BinaryIO, step: int) -> Iterator[bytes]:
-    """All members of a gzip stream in bounded steps; zero padding after the last is allowed. Raises EOFError if cut."""
+    """All members of a gzip stream in bounded steps; zero padding after the last is allowed.
+
+    Raises EOFError if cut, zlib.error if damaged.
+    """
     waiting = stream.read(_INPUT)
     while waiting:
-        member = zlib.decompressobj(wbits=31)
+        member = isal_zlib.decompressobj(wbits=31)
         while not member.eof:
             if not waiting:
                 raise EOFError
-            out = member.decompress(waiting, step)
+            try:
+                out = member.decompress(waiting, step)
+            except _DAMAGED as error:
+                raise zlib.error(str(error)) from None
             waiting = member.unconsumed_tail
             if out:
                 yield out
@@ -223,6 +295,8 @@ def _gunzipped(stream: BinaryIO, step: int) -> Iterator[bytes]:
         waiting = member.unused_data or stream.read(_INPUT)
         if not waiting.strip(b"\x00"):
             return
+        if len(waiting) > 1 and not waiting.startswith(b"\x1f\x8b"):
+            raise TrailingBytes
 
 
 def _zstandard(stream: BinaryIO, step: int) -> Iterator[bytes]:
@@ -247,6 +321,9 @@ def _blocks(stream: BinaryIO, form: Format, step: int) -> Iterator[bytes]:
         waiting = unpacker.unused_data or stream.read(_INPUT)
 
 
+_EMPTY_READS = 8
+
+
 class _Counted:
     """A stream that remembers whether it ended without a tar's closing zero block."""
 
@@ -255,11 +332,16 @@ class _Counted:
         self._count = 0
         self._tail = b""
         self._ended = False
+        self._empty = 0
 
     def read(self, count: int) -> bytes:
         """The next bytes."""
         data = self._stream.read(count)
         self._count += len(data)
+        self._empty += not data
+        if self._empty > _EMPTY_READS:
+            # A reader that looks for a member of any declared length would go on for ever.
+            raise EOFError("unexpected end of data")
         self._tail = (self._tail + data)[-512:]
         self._ended = self._ended or len(data) < count
         return data

@@ -106,6 +106,7 @@ def _second_opinion(sample: bytes) -> str | None:
 def _mostly_utf8(data: bytes) -> bool:
     """Whether stray bytes are rarer than whole UTF-8 sequences; in a legacy encoding valid sequences are accidents."""
     sequences = _MULTIBYTE.findall(data)
+    # Half of a surrogate pair is well-formed by pattern and illegal in UTF-8 (it is CESU-8, and becomes U+FFFD).
     covered = sum(len(sequence) for sequence in sequences)
     high = len(data) - len(data.translate(None, bytes(range(128, 256))))
     return bool(sequences) and high - covered <= len(sequences)

@@ -19,6 +19,8 @@ from expedition.data.decode.rules import Limits
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]{2,40})", re.I)
 _XML_ENCODING = re.compile(rb"\A\s*<\?xml[^>]{0,100}?encoding\s*=\s*[\"']([\w.:-]{2,40})", re.I)
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]{0,30})\b[^<>]{0,4000}>")
+_QUOTED = re.compile(rb"\"[^\"]*\"|'[^']*'")
+_ATTRIBUTE = re.compile(rb"[\s/\"'=][^\s/\"'=<>]")
 _ANY_TAG = re.compile(r"<[^<>]{0,4000}>")
 _UNSEEN = re.compile(r"<(script|style|template|noscript)\b.*?(?:</\1\s*>|\Z)", re.I | re.S)
 _FLAT = frozenset(
@@ -82,7 +84,7 @@ def read_page(data: bytes, limits: Limits, charset: str | None = None) -> Page:
     markup, repairs = decoding.text, decoding.repairs
     if cut:
         repairs += (Repair(Reason.CUT, 1, f"page of {len(data)} bytes"),)
-    if _too_deep(markup, limits.html_depth):
+    if _too_deep(markup, limits.html_depth) or _crowded(markup, limits.html_attributes):
         return Page(_flat_text(markup), repairs=(*repairs, Repair(Reason.TOO_DEEP, 1, "read without structure")))
     tree = HTMLTree.parse(markup)
     text, removed = _main_text(tree)
@@ -182,6 +184,25 @@ def _too_deep(markup: str, limit: int) -> bool:
         depth = max(0, depth - 1) if found.group(1) else depth + 1
         deepest = max(deepest, depth)
         if deepest > limit:
+            return True
+    return False
+
+
+def _crowded(markup: str, limit: int) -> bool:
+    """Whether a tag has more attributes than `limit`: the parser compares each with all before it.
+
+    Tags end at the first ">" here, also within quotes: a page that hides behind that costs its worker's time limit.
+    """
+    data = markup.encode("utf-8", "replace")
+    codes = np.frombuffer(data, dtype=np.uint8)
+    letters = np.append((codes[1:] | 32) - ord("a") < 26, False)
+    opens, ends = np.flatnonzero((codes == ord("<")) & letters), np.flatnonzero(codes == ord(">"))
+    # Only the first "<" before a ">" opens a tag; the others are inside it.
+    places, firsts = np.unique(np.searchsorted(ends, opens), return_index=True)
+    starts, closes = opens[firsts], np.append(ends, codes.size)[places]
+    long = closes - starts > 2 * limit
+    for start, end in zip(starts[long].tolist(), closes[long].tolist(), strict=True):
+        if len(_ATTRIBUTE.findall(_QUOTED.sub(b"", data[start:end]))) > limit:
             return True
     return False
 

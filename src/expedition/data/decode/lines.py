@@ -36,6 +36,7 @@ _AFTERWORD = re.compile(
     re.I,
 )
 _LETTERS = re.compile(r"[^\W\d_]")
+_NO_LATIN = bytes(value for value in range(128) if not chr(value).isalpha())
 _SEPARATED = re.compile(r"\s[|•·»›/]\s")
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
 _BLOCK = re.compile(r"<(p|h[1-6]|li|pre)\b[^>]{0,200}>|</?(?:ul|ol)\b[^>]{0,200}>|</(?:p|h[1-6]|li|pre)>", re.I)
@@ -133,14 +134,23 @@ def _worth(block: Block) -> int:
     text = block.text
     if block.linked >= 0.7 or _PHRASE.match(text):
         return 0
-    letters = len(_LETTERS.findall(text))
-    if letters < 2 or letters < 0.3 * len(text.replace(" ", "")):
+    if not _lettered(text):
         return 0
-    length = len(text) + len(_WIDE.findall(text))
-    if len(_SEPARATED.findall(text)) >= 2 and length < 4 * _LONG:
-        return 0
+    # Above four long lines the exact length changes nothing, so nothing is counted.
+    length = len(text)
+    if length < 4 * _LONG:
+        length += 0 if text.isascii() else len(_WIDE.findall(text))
+        if length < 4 * _LONG and len(_SEPARATED.findall(text)) >= 2:
+            return 0
     if block.tag.startswith("h"):
         return 1
     if length >= _LONG and block.linked < 0.5:
         return 2
     return 2 if length >= _SHORT and block.linked < 0.3 and _SENTENCE_END.search(text) else 1
+
+
+def _lettered(text: str) -> bool:
+    """Whether at least two characters, and three in ten of those that are no space, are letters of any script."""
+    least = max(2.0, 0.3 * (len(text) - text.count(" ")))
+    latin = len(text.encode("ascii", "ignore").translate(None, _NO_LATIN))
+    return latin >= least or len(_LETTERS.findall(text)) >= least

@@ -28,6 +28,8 @@ _MEDIA = frozenset({Format.IMAGE, Format.AUDIO, Format.VIDEO})
 _ROWS = 256
 _BATCH_BYTES = 8 << 20
 _BUFFER_BYTES = 1 << 20
+_MOSTLY_INDICES = 64
+"""A column chunk with a dictionary and fewer bytes a value than this holds indices rather than values."""
 _MAX_RATIO = 200
 """A large column chunk that unpacks to more than this many times its size is a bomb."""
 
@@ -70,13 +72,18 @@ def _group_pieces(
     media: tuple[tuple[str, ...], DecodeMedium | None],
 ) -> Decoded:
     names, decode_medium = media
-    row = 0
+    row = unpacked = 0
+    most = max(limits.unpacked_bytes, _MAX_RATIO * _packed_bytes(table.metadata.row_group(group)))
     for batch in table.iter_batches(
         batch_size=_batch_rows(table.metadata.row_group(group)), row_groups=[group], columns=columns
     ):
         for values in batch.to_pylist():
             inner = f"row group {group} row {row}"
             row += 1
+            unpacked += sum(len(value) for value in values.values() if isinstance(value, str))
+            if unpacked > most:
+                yield Fault(Reason.UNPACKED_TOO_LARGE, f"rows of more than {most} characters", inner)
+                return
             told = {key: value for key, value in values.items() if value is not None}
             files = {name: found for name in names if (found := _file(told.pop(name, None), name))}
             if files and decode_medium is not None:
@@ -111,9 +118,18 @@ def _too_large(group: Any, columns: list[str], limits: Limits) -> str | None:
     return None
 
 
+def _packed_bytes(group: Any) -> int:
+    return sum(group.column(number).total_compressed_size for number in range(group.num_columns))
+
+
 def _batch_rows(group: Any) -> int:
     """Rows of a batch, so that it is some `_BATCH_BYTES` on average."""
     row_bytes = group.total_byte_size / max(1, group.num_rows)
+    # A dictionary may hold one long value for every row: no value is longer than its column chunk.
+    for number in range(group.num_columns):
+        chunk = group.column(number)
+        if chunk.has_dictionary_page and chunk.total_uncompressed_size < _MOSTLY_INDICES * chunk.num_values:
+            row_bytes = max(row_bytes, chunk.total_uncompressed_size)
     return max(1, min(_ROWS, int(_BATCH_BYTES / max(1.0, row_bytes))))
 
 

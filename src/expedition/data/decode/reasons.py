@@ -43,7 +43,10 @@ class Reason(StrEnum):
     DECLARED_LENGTH = "declared length", "A length that the file declares is not the real one."
 
     UNSAFE_PATH = "unsafe path", "An archive member's name leads outside its folder, or through a link."
-    NOT_A_PLAIN_FILE = "not a plain file", "An archive member is a link, a device or a pipe."
+    NOT_A_PLAIN_FILE = (
+        "not a plain file",
+        "An archive member or an entry of a data folder is a link that is not followed, a device or a pipe.",
+    )
     DUPLICATE_NAME = "duplicate name", "An archive holds two members of one name: the first is kept."
 
     ENCODING = "encoding", "No character encoding fits the bytes well enough."

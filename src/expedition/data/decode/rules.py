@@ -27,6 +27,10 @@ class Limits:
     """A page is cut after this many bytes."""
     html_depth: int = 1_000
     """Deeper pages are read without their structure (extraction time grows with the square of depth)."""
+    html_attributes: int = 400
+    """A page with a tag of more attributes is read without its structure (the parser's time grows with the square)."""
+    cues: int = 100_000
+    """Most cues of one subtitle file; the rest is cut (a film has some two thousand)."""
     text_characters: int = 4_000_000
     """A text is split into documents of at most this many characters."""
     json_bytes: int = 8 * MIB

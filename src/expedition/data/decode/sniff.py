@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -80,6 +81,7 @@ _PICKLE_SUFFIXES = frozenset({".pkl", ".pickle", ".pt", ".pth", ".joblib", ".ckp
 _GLOBAL_OPCODE = re.compile(rb"\A\(?c[\w.]{1,200}\r?\n[\w.]{1,200}\r?\n")
 _HTML = re.compile(rb"<!doctype\s+html|<(?:html|head|body|title|meta|div|table|p|h1|article|script)[\s>/]", re.I)
 _SUBTITLES = re.compile(rb"\A\s*(?:WEBVTT|(?:\d+\s*\r?\n)?\d{1,3}:\d\d(?::\d\d)?[.,]\d{1,3}\s*-->)")
+_CONTROLS: Final = bytes((*range(1, 9), *range(14, 27), *range(28, 32), 127))
 _ROBOTS = re.compile(rb"^\s*(?:user-agent|disallow|allow|sitemap)\b", re.I | re.M)
 SUFFIXES: Final[dict[str, Format]] = {
     **dict.fromkeys((".html", ".htm", ".xhtml", ".mhtml"), Format.HTML),
@@ -120,6 +122,7 @@ CODE_LANGUAGES: Final[dict[str, str]] = {
 """Programming or markup language of a source file's suffix."""
 
 
+@lru_cache(maxsize=4096)
 def suffix_of(name: str) -> str:
     """Last suffix in lower case, a compression suffix taken off first."""
     path = PurePosixPath(name.lower())
@@ -177,7 +180,7 @@ def _pickled(head: bytes) -> bool:
 
 def _texty(head: bytes) -> bool:
     """Whether control bytes are rare enough for text in some encoding (UTF-16 and 32 have zero bytes at one side)."""
-    controls = sum(head.count(bytes([value])) for value in (*range(1, 9), *range(14, 27), *range(28, 32), 127))
+    controls = len(head) - len(head.translate(None, _CONTROLS))
     zeros = head.count(0)
     one_sided = min(head[0::2].count(0), head[1::2].count(0)) * 20 <= zeros
     marked = head[:2] in (b"\xff\xfe", b"\xfe\xff")

@@ -12,6 +12,7 @@ from typing import Any
 from expedition.data.decode.charset import readable_text
 from expedition.data.decode.piece import Piece, Refused, Repair
 from expedition.data.decode.reasons import Reason
+from expedition.data.decode.rules import Limits
 
 _TIME = r"(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 _ARROW = re.compile(rf"^\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?$")
@@ -39,8 +40,8 @@ class Track:
     repairs: tuple[Repair, ...] = ()
 
 
-def read_track(data: bytes) -> Track:
-    """Cues of an SRT or WebVTT file. Raises Refused(ENCODING).
+def read_track(data: bytes, limit: int = Limits().cues) -> Track:
+    """Cues of an SRT or WebVTT file, at most `limit`. Raises Refused(ENCODING).
 
     A cue is dropped when its time line is broken, when minutes or seconds pass 59, when it ends before it starts, or
     when it has no text.
@@ -48,7 +49,11 @@ def read_track(data: bytes) -> Track:
     text, repairs = readable_text(data)
     cues: list[Cue] = []
     dropped: Counter[str] = Counter()
-    for block in _BLOCKS.split(text.strip()):
+    blocks = _BLOCKS.split(text.strip(), maxsplit=limit)
+    if len(blocks) > limit:
+        del blocks[limit:]
+        repairs += (Repair(Reason.CUT, 1, f"more than {limit} cues"),)
+    for block in blocks:
         lines = [line for line in block.split("\n") if line.strip()]
         if not lines or (lines[0].lstrip().startswith(_SKIPPED) and not any("-->" in line for line in lines)):
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -129,7 +129,7 @@ def record_pieces(record: WebRecord, raw: Raw, rules: DecodeRules) -> Decoded:
         return
     url = record.headers.get("warc-target-uri", "").strip().strip("<>") or None
     try:
-        body, content, charset = _body(record, rules.limits)
+        body, content, charset = record_body(record, rules.limits)
     except Refused as refused:
         yield Fault(refused.reason, refused.detail, place)
         return
@@ -202,12 +202,8 @@ def _next_start(block: bytes) -> int | None:
 
 def _headers(source: _Source) -> dict[str, str]:
     headers: dict[str, str] = {}
-    name, total = "", 0
-    while line := source.line():
-        total += len(line)
-        if line in (b"\r\n", b"\n") or total > _HEADER_BYTES:
-            break
-        text = line.rstrip(b"\r\n").decode("utf-8", "replace")
+    name = ""
+    for text in source.header_lines():
         if text[:1] in (" ", "\t") and name:
             headers[name] += " " + text.strip()
         elif ":" in text:
@@ -217,7 +213,7 @@ def _headers(source: _Source) -> dict[str, str]:
     return headers
 
 
-def _body(record: WebRecord, limits: Limits) -> tuple[bytes, str, str | None]:
+def record_body(record: WebRecord, limits: Limits) -> tuple[bytes, str, str | None]:
     """Content of a record's block, its media type and declared charset: HTTP taken off, coding undone."""
     block, content = record.block, record.headers.get("content-type", "").lower()
     if not content.startswith("application/http") and not block.startswith(b"HTTP/"):
@@ -301,23 +297,48 @@ class _Source:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream: Any = stream
         self._waiting = b""
+        self._at = 0
+        """Where in `_waiting` the next byte is: a cut moves this, and copies nothing but what it gives out."""
         self.position = 0
         self.broken: Reason | None = None
 
     def line(self) -> bytes:
         """The next line, at most 64 KiB; empty at the end."""
-        while b"\n" not in self._waiting and len(self._waiting) < _HEADER_BYTES and self._fill(_HEADER_BYTES):
-            pass
-        end = self._waiting.find(b"\n", 0, _HEADER_BYTES)
-        return self._cut(end + 1 if end >= 0 else min(len(self._waiting), _HEADER_BYTES))
+        while (end := self._waiting.find(b"\n", self._at, self._at + _HEADER_BYTES)) < 0:
+            if self._left() >= _HEADER_BYTES or not self._fill(_HEADER_BYTES):
+                return self._cut(_HEADER_BYTES)
+        return self._cut(end + 1 - self._at)
+
+    def header_lines(self) -> Iterable[str]:
+        """Lines up to an empty one, which is taken too, or up to 64 KiB."""
+        at = self._at
+        end = self._waiting.find(b"\r\n\r\n", at, at + _HEADER_BYTES)
+        block = self._waiting[at:end] if end > at and not self._waiting.startswith((b"\r\n", b"\n"), at) else b""
+        lines = block.decode("utf-8", "replace").split("\r\n")
+        if not block or block.count(b"\n") != len(lines) - 1:
+            return self._lines_one_by_one()
+        self._cut(end + 4 - at)
+        return lines
+
+    def _lines_one_by_one(self) -> Iterator[str]:
+        total = 0
+        while line := self.line():
+            total += len(line)
+            if line in (b"\r\n", b"\n") or total > _HEADER_BYTES:
+                return
+            yield line.rstrip(b"\r\n").decode("utf-8", "replace")
 
     def take(self, count: int) -> bytes:
         """At most `count` bytes; fewer only at the end."""
-        parts, missing = [self._cut(min(count, len(self._waiting)))], 0
-        missing = count - len(parts[0])
-        while missing > 0 and self._fill(min(missing, 1 << 20)):
-            parts.append(self._cut(min(missing, len(self._waiting))))
-            missing -= len(parts[-1])
+        first = self._cut(count)
+        missing = count - len(first)
+        if not missing:
+            return first
+        parts = [first]
+        while missing > 0 and (part := self._read(min(missing, 1 << 18))):
+            parts.append(part)
+            missing -= len(part)
+            self.position += len(part)
         return b"".join(parts)
 
     def skip(self, count: int) -> int:
@@ -329,47 +350,55 @@ class _Source:
 
     def give_back(self, data: bytes) -> None:
         """Put bytes before the next ones."""
-        self._waiting = data + self._waiting
+        self._waiting, self._at = data + self._waiting[self._at :], 0
         self.position -= len(data)
 
     def at_record_end(self) -> bool:
         """Whether two line ends (or the stream's end) follow, as after a whole record; they are taken."""
-        while len(self._waiting) < 4 and self._fill(4096):
+        while self._left() < 4 and self._fill(4096):
             pass
         for mark in (b"\r\n\r\n", b"\n\n"):
-            if self._waiting.startswith(mark):
+            if self._waiting.startswith(mark, self._at):
                 self._cut(len(mark))
                 return True
-        return (not self._waiting.strip(b"\r\n") and len(self._waiting) < 4) or self._waiting.lstrip(
-            b"\r\n"
-        ).startswith(b"WARC/")
+        rest = self._waiting[self._at :].lstrip(b"\r\n")
+        return (not rest and self._left() < 4) or rest.startswith(b"WARC/")
 
     def seek_record(self) -> bool:
         """Pass over bytes until a record's header begins."""
         while True:
-            start = _next_start(b"\n" + self._waiting)
+            start = _next_start(b"\n" + self._waiting[self._at :])
             if start is not None:
                 self._cut(start - 1)
                 return True
             keep = 2048
-            if len(self._waiting) > keep:
-                self._cut(len(self._waiting) - keep)
+            if self._left() > keep:
+                self._cut(self._left() - keep)
             if not self._fill(1 << 16):
                 return False
 
+    def _left(self) -> int:
+        return len(self._waiting) - self._at
+
     def _fill(self, count: int) -> bool:
+        part = self._read(count)
+        self._waiting, self._at = self._waiting[self._at :] + part, 0
+        return bool(part)
+
+    def _read(self, count: int) -> bytes:
+        """At most `count` bytes of the stream, whatever waits; empty at its end and after an error."""
         if self.broken is not None:
-            return False
+            return b""
         try:
-            part = self._stream.read1(count)
+            part: bytes = self._stream.read1(count)
         except EOFError:
             self.broken, part = Reason.TRUNCATED, b""
         except Exception as error:  # zlib, lzma and zstandard each have their own error
             self.broken, part = (Reason.CHECKSUM if "check" in str(error) else Reason.CORRUPT), b""
-        self._waiting += part
-        return bool(part)
+        return part
 
     def _cut(self, count: int) -> bytes:
-        part, self._waiting = self._waiting[:count], self._waiting[count:]
-        self.position += count
+        part = self._waiting[self._at : self._at + count]
+        self._at += len(part)
+        self.position += len(part)
         return part

@@ -36,11 +36,14 @@ class TableWriter:
         self._writer = pa.ipc.new_file(self._sink, schema)
         self._schema = schema
         self._waiting: list[dict[str, Any]] = []
+        self.rows = 0
+        """Rows added so far."""
 
     def add(self, rows: Iterable[dict[str, Any]]) -> None:
         """Append rows of the schema."""
         for row in rows:
             self._waiting.append(row)
+            self.rows += 1
             if len(self._waiting) >= BATCH_ROWS:
                 self._flush()
 

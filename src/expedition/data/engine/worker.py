@@ -19,7 +19,7 @@ from expedition.data.engine.shard import Attempt, ShardFunction
 from expedition.errors import ExpeditionError, MissingExtra, StorageError
 
 _PR_SET_PDEATHSIG = 1
-_DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EMFILE, errno.ENFILE)
 _SPACE = "free space on this disk and run the same command again; nothing committed was lost"
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",

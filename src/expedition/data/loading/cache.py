@@ -17,6 +17,8 @@ from expedition.errors import InputError
 from expedition.workspace import Store
 from expedition.workspace.store import FolderStore
 
+FETCHERS = 4
+"""Shards that are fetched ahead at once: one connection rarely fills the way to an object store."""
 OPEN_FILES = 64
 """Shards of which a file is kept open."""
 

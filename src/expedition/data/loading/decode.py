@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,20 +37,20 @@ class DocumentReader:
 
     def tokens(self, document: int) -> npt.NDArray[np.int32]:
         """Stored tokens of a document, inserts as one token each. Raises InputError if they are damaged."""
-        columns = self._index.columns
-        data = self._read(document, int(columns["tokens_offset"][document]), int(columns["tokens_bytes"][document]))
-        tokens = parse_tokens(data, where=f"{self.shard_key(document)} document {self._index.ids[document]}")
-        if len(tokens) != int(columns["tokens"][document]):
-            raise InputError(
-                f"{len(tokens)} tokens are stored, the index says {int(columns['tokens'][document])}",
-                where=f"{self.shard_key(document)} document {self._index.ids[document]}",
-            )
+        count, offset, length = self._index.stored(document)
+        data = self._read(document, offset, length)
+        try:
+            tokens = parse_tokens(data, where="")
+        except InputError as error:
+            raise InputError(error.what, where=self._where(document)) from error
+        if len(tokens) != count:
+            raise InputError(f"{len(tokens)} tokens are stored, the index says {count}", where=self._where(document))
         return tokens
 
     def read_stored(self, document: int) -> int:
         """Read a document's stored tokens and media without decoding anything; how many bytes that was."""
-        columns = self._index.columns
-        spans = [(int(columns["tokens_offset"][document]), int(columns["tokens_bytes"][document]))]
+        _, *tokens = self._index.stored(document)
+        spans = [(tokens[0], tokens[1])]
         spans += [(span.offset, span.bytes) for span in self._index.media(document)]
         return sum(len(self._read(document, offset, length)) for offset, length in spans)
 
@@ -61,27 +63,29 @@ class DocumentReader:
 
     def placeholders(self, document: int, tokens: npt.NDArray[np.int32]) -> list[int]:
         """Positions in `tokens` of the document's media."""
+        return self._placeholders(document, tokens, self._index.media(document))
+
+    def _placeholders(self, document: int, tokens: npt.NDArray[np.int32], spans: Sequence[MediaSpan]) -> list[int]:
         places: list[int] = np.flatnonzero(is_one_of(tokens, self._ids.inserts)).tolist()
-        if len(places) != len(self._index.media(document)):
-            raise InputError(
-                f"{len(places)} insert tokens for {len(self._index.media(document))} media",
-                where=f"{self.shard_key(document)} document {self._index.ids[document]}",
-            )
+        if len(places) != len(spans):
+            raise InputError(f"{len(places)} insert tokens for {len(spans)} media", where=self._where(document))
         return places
 
     def piece(self, document: int, start: int, end: int) -> tuple[npt.NDArray[np.int32], list[Media]]:
         """Stored tokens start..end of a document and the media that stand among them, decoded."""
-        tokens = self.tokens(document)
-        places = np.asarray(self.placeholders(document, tokens), dtype=np.int64)
-        first, last = places.searchsorted((start, end)).tolist()
-        return tokens[start:end], self.media(document, first, last)
+        tokens, spans = self.tokens(document), self._index.media(document)
+        places = self._placeholders(document, tokens, spans)
+        first, last = bisect.bisect_left(places, start), bisect.bisect_left(places, end)
+        return tokens[start:end], self._media(document, spans, first, last)
 
     def media(self, document: int, first: int = 0, last: int | None = None) -> list[Media]:
         """Decoded media first..last of a document (all by default) in order.
 
         Raises InputError with shard and document if one does not decode.
         """
-        spans = self._index.media(document)
+        return self._media(document, self._index.media(document), first, last)
+
+    def _media(self, document: int, spans: Sequence[MediaSpan], first: int, last: int | None) -> list[Media]:
         chosen = spans[first:last]
         if not chosen:
             return []
@@ -90,8 +94,7 @@ class DocumentReader:
             videos = iter(metas[sum(span.kind == "video" for span in spans[:first]) :])
             return [self._decode(document, span, next(videos) if span.kind == "video" else {}) for span in chosen]
         except InputError as error:
-            where = f"{self.shard_key(document)} document {self._index.ids[document]}"
-            raise InputError(error.what, where=where, fix=error.fix) from error
+            raise InputError(error.what, where=self._where(document), fix=error.fix) from error
 
     def _decode(self, document: int, span: MediaSpan, meta: dict[str, Any]) -> Media:
         data = self._read(document, span.offset, span.bytes)
@@ -111,7 +114,12 @@ class DocumentReader:
         """Key of the shard that a document lies in."""
         return self._keys[int(self._index.shard[document])]
 
+    def _where(self, document: int) -> str:
+        return f"{self.shard_key(document)} document {self._index.ids[document]}"
+
     def _read(self, document: int, offset: int, length: int) -> bytes:
+        # By `pread`: beside decoding, a view of a mapped shard saves nothing that can be measured, and a disk that fails
+        # or a file cut off under a mapping ends the process, where here it is an error.
         return self._shards.read(self.shard_key(document), offset, length)
 
 
@@ -123,10 +131,10 @@ def decode_clip(data: bytes, meta: dict[str, Any], rule: MediaRule) -> Media:
     return video_patches([decode_image(frames[number]) for number in kept], video_time_step(frames_per_s, rule), rule)
 
 
-def parse_tokens(data: bytes, where: str) -> npt.NDArray[np.int32]:
+def parse_tokens(data: bytes | memoryview, where: str) -> npt.NDArray[np.int32]:
     """The one-dimensional int32 array of a `.npy` member. Raises InputError for any other content."""
     header_end = 10 + int.from_bytes(data[8:10], "little")
-    header = data[10:header_end]
+    header = bytes(data[10:header_end])
     if data[:8] != _NPY_MAGIC or b"'<i4'" not in header or b"'fortran_order': False" not in header:
         raise InputError("the tokens of a document are no int32 array", where=where)
     try:

@@ -60,7 +60,9 @@ def expand_document(
     done, length = 0, 0
     for place, item in zip(places.tolist(), media, strict=True):
         start, pad, end, count = _tokens_of(int(stored[place]), item, ids, rule)
-        parts += [stored[done:place].astype(np.int64), np.asarray([start] + [pad] * count + [end])]
+        expanded = np.full(count + 2, pad, dtype=np.int64)
+        expanded[0], expanded[-1] = start, end
+        parts += [stored[done:place].astype(np.int64), expanded]
         length += place - done
         if isinstance(item, Patches):
             spans.append(VisionSpan(length + 1, item.grid, item.time_step))

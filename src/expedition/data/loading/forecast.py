@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from expedition.data.loading.cache import ShardReader
+from expedition.data.loading.cache import FETCHERS, ShardReader
 from expedition.errors import ExpeditionError
 
 
@@ -26,7 +26,7 @@ Uses = Callable[[int], Iterable[ShardUse]]
 
 
 class ShardForecast:
-    """Follows the steps that are loaded, `steps_ahead` before them, in one background thread.
+    """Follows the steps that are loaded, `steps_ahead` before them: one background thread looks, `FETCHERS` fetch.
 
     Errors of fetching ahead are left to the read that needs the shard.
     """
@@ -36,6 +36,7 @@ class ShardForecast:
         self._shards = shards
         self._steps_ahead = steps_ahead
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="forecast")
+        self._fetchers = ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetch-ahead")
         self._lock = threading.Lock()
         self._next = -1
         self._left: dict[tuple[str, int], int] = {}
@@ -54,6 +55,7 @@ class ShardForecast:
     def close(self) -> None:
         """Stop; what is being fetched is finished."""
         self._thread.shutdown(wait=True, cancel_futures=True)
+        self._fetchers.shutdown(wait=True, cancel_futures=True)
 
     def _look(self, steps: range, now: int) -> None:
         try:
@@ -62,8 +64,8 @@ class ShardForecast:
                 for use in self._uses(step):
                     wanted.setdefault(use.key)
                     self._count(use, step)
-                for key in wanted:
-                    self._shards.fetch_ahead(key)
+                for _ in self._fetchers.map(self._shards.fetch_ahead, wanted):
+                    pass
             while self._over and self._over[0][0] < now:
                 self._shards.retire(self._over.popleft()[1])
         except ExpeditionError:

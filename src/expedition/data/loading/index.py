@@ -153,6 +153,13 @@ class DocumentIndex:
         flat, row = self.table.find(document)
         return str(flat.meta["languages"][int(flat.read("language", row, row + 1)[0])])
 
+    def stored(self, document: int) -> tuple[int, int, int]:
+        """A document's number of stored tokens, and where they lie: offset and size in bytes."""
+        flat, row = self.table.find(document)
+        names = ("tokens", "tokens_offset", "tokens_bytes")
+        count, offset, size = (int(flat.read(name, row, row + 1)[0]) for name in names)
+        return count, offset, size
+
     def media(self, document: int) -> list[MediaSpan]:
         """Media of a document in order."""
         flat, row = self.table.find(document)

@@ -402,7 +402,8 @@ class Loader:
         version = opened.version
         try:
             stored, media = version.reader.piece(piece.document, piece.start, piece.end)
-            if len(stored) and not 0 <= int(stored.min()) <= int(stored.max()) < opened.vocabulary:
+            # Unsigned, a negative token is above every vocabulary.
+            if len(stored) and int(stored.view(np.uint32).max()) >= opened.vocabulary:
                 raise InputError(f"a token is outside the vocabulary of {opened.vocabulary}")
             return expand_document(stored, media, version.ids, self._rule)
         except NotFound:

@@ -21,11 +21,6 @@ Pixels = npt.NDArray[np.uint8]
 MAX_DECODED_PIXELS = 1 << 26
 """A picture that claims more is refused before it is decoded."""
 
-NORMALISED: npt.NDArray[np.float32] = (
-    ((np.arange(256, dtype=np.float64) * (1 / 255)).astype(np.float32) - np.float32(0.5)) / np.float32(0.5)
-).astype(np.float32)
-"""What each 8-bit value becomes: rescaled by 1/255, mean 0.5, deviation 0.5, rounded as transformers rounds."""
-
 
 @dataclass(frozen=True, slots=True)
 class Patches:
@@ -73,8 +68,11 @@ def kept_frames(frames: int, rule: MediaRule) -> list[int]:
 def image_patches(pixels: Pixels, rule: MediaRule) -> Patches:
     """Patches of a picture of [height, width, 3]; values equal Qwen2VLImageProcessorPil's (mean and std 0.5)."""
     grid = rule.image_grid(pixels.shape[0], pixels.shape[1])
-    frame = _resized(pixels, grid, rule)
-    return Patches(_patchify(frame[None].repeat(rule.temporal_patch, axis=0), grid, rule), grid, is_video=False)
+    still = _patchify(_resized(pixels, grid, rule)[None], grid, rule, depth=1)
+    side = rule.patch * rule.patch
+    # A picture fills a temporal patch with copies of itself, next to each other within a channel.
+    patches = still.reshape(-1, 3, 1, side).repeat(rule.temporal_patch, axis=2).reshape(len(still), -1)
+    return Patches(patches, grid, is_video=False)
 
 
 def video_patches(frames: Sequence[Pixels], time_step: int, rule: MediaRule) -> Patches:
@@ -82,7 +80,8 @@ def video_patches(frames: Sequence[Pixels], time_step: int, rule: MediaRule) -> 
     grid = rule.video_grid(len(frames), frames[0].shape[0], frames[0].shape[1])
     resized = [_resized(frame, grid, rule) for frame in frames]
     resized += [resized[-1]] * (grid[0] * rule.temporal_patch - len(resized))
-    return Patches(_patchify(np.stack(resized), grid, rule), grid, is_video=True, time_step=time_step)
+    patches = _patchify(np.stack(resized), grid, rule, rule.temporal_patch)
+    return Patches(patches, grid, is_video=True, time_step=time_step)
 
 
 def _refuse_large(height: int, width: int) -> None:
@@ -99,9 +98,21 @@ def _resized(pixels: Pixels, grid: tuple[int, int, int], rule: MediaRule) -> Pix
     return np.asarray(Image.fromarray(pixels).resize((width, height), resample=Image.Resampling.BICUBIC))
 
 
-def _patchify(frames: Pixels, grid: tuple[int, int, int], rule: MediaRule) -> npt.NDArray[np.float32]:
-    """[t·temporal_patch, height, width, 3] → [P, C]."""
-    merge, patch, depth = rule.merge, rule.patch, rule.temporal_patch
+def _patchify(frames: Pixels, grid: tuple[int, int, int], rule: MediaRule, depth: int) -> npt.NDArray[np.float32]:
+    """[t·depth, height, width, 3] → [P, 3·depth·patch·patch]."""
+    merge, patch = rule.merge, rule.patch
     blocks = frames.reshape(grid[0], depth, grid[1] // merge, merge, patch, grid[2] // merge, merge, patch, 3)
     ordered = blocks.transpose(0, 2, 5, 3, 6, 8, 1, 4, 7)
-    return NORMALISED[ordered.reshape(grid[0] * grid[1] * grid[2], 3 * depth * patch * patch)]
+    return normalised(ordered.reshape(grid[0] * grid[1] * grid[2], 3 * depth * patch * patch))
+
+
+def normalised(values: Pixels) -> npt.NDArray[np.float32]:
+    """8-bit values rescaled by 1/255, mean 0.5, deviation 0.5: for each of the 256 what transformers rounds it to.
+
+    A look-up in a table of them would first widen each byte to eight.
+    """
+    scaled = values.astype(np.float32)
+    scaled /= np.float32(255)
+    scaled -= np.float32(0.5)
+    scaled /= np.float32(0.5)
+    return scaled

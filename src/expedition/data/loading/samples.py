@@ -17,7 +17,7 @@ from typing import Literal, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from expedition.data.loading.cache import ShardReader
+from expedition.data.loading.cache import FETCHERS, ShardReader
 from expedition.data.loading.index import open_index
 from expedition.data.loading.order import KindOrder
 from expedition.data.loading.permutation import derive_key
@@ -33,7 +33,6 @@ CHUNK = 256
 """Samples whose places are looked up together."""
 SAMPLES_AHEAD = 4096
 """Shards that so many later samples read are brought into the cache."""
-FETCHERS = 2
 _REGULAR = (b"0", b"\0", b"7")
 
 

@@ -28,6 +28,8 @@ class ScanPlan:
     """Kinds that are scanned; None: all."""
     limit: int | None = None
     """At most this many sequences of each kind; None: all."""
+    excluded: tuple[str, ...] = ()
+    """Sources that are left out."""
     ask_ledger: bool = True
     """Refuse data whose sources have no approval in force."""
 
@@ -39,7 +41,7 @@ def scan(ws: Workspace, programme: Programme, plan: ScanPlan) -> Iterator[tuple[
     an approval in force.
     """
     content = manifest_hash(ws, plan.dataset, plan.version)
-    source = Segment(0, plan.dataset, plan.version, content, mix={}, seed=0)
+    source = Segment(0, plan.dataset, plan.version, content, mix={}, seed=0, excluded=plan.excluded)
     shards = ShardReader(ws.store)
     version = open_version(ws, source, plan.sequence_tokens, programme.media, shards, ask_ledger=plan.ask_ledger)
     for kind in version.pack.kinds():

@@ -83,6 +83,7 @@ class DiskTier:
         self.counts = TierCounts()
         self._full_until = 0.0
         self._commits: list[threading.Thread] = []
+        self._committing = threading.Lock()
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -192,7 +193,8 @@ class DiskTier:
             commit = threading.Thread(target=self._commit, args=(descriptor, path, final), name="cache-commit")
             handed_on = True
             commit.start()
-            self._commits = [one for one in self._commits if one.is_alive()] + [commit]
+            with self._committing:
+                self._commits = [one for one in self._commits if one.is_alive()] + [commit]
             return found
         finally:
             if not handed_on:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,25 +81,37 @@ def refuse_unapproved(ws: Workspace, manifest: dict[str, Any], excluded: tuple[s
 
     The scope asked for is that of the approval under which the version was built.
     """
+    for name, refused in _refusals(ws, manifest):
+        if name in excluded:
+            continue
+        raise ComplianceRefused(
+            f"{manifest['dataset']} {manifest['version']} cannot be read: {refused.what}",
+            where=name,
+            fix=f"read on without it: expedition data order add --from-step STEP --exclude {name} "
+            "--who NAME --reason REASON, or build a version without it: expedition data build DATA --version NEXT",
+        )
+
+
+def unapproved_sources(ws: Workspace, manifest: dict[str, Any]) -> dict[str, str]:
+    """Sources of a version that have no approval in force now, with a sentence each."""
+    return {name: refused.what for name, refused in _refusals(ws, manifest)}
+
+
+def _refusals(ws: Workspace, manifest: dict[str, Any]) -> Iterator[tuple[str, ComplianceRefused]]:
     from expedition.data.compliance import read, require_approval
 
     by_id = {entry.id: entry for entry in read(ws)}
     for source in manifest["sources"]:
-        if source["name"] in excluded:
-            continue
-        entry = by_id.get(source["approval_id"])
+        name, entry = source["name"], by_id.get(source["approval_id"])
         if entry is None:
-            raise ComplianceRefused(
-                f"source {source['name']!r} was built under {source['approval_id']!r}, which is not in the ledger",
-                where=layout.LEDGER,
-                fix="restore the ledger, or approve the source and build the version again",
+            yield (
+                name,
+                ComplianceRefused(
+                    f"source {name!r} was built under {source['approval_id']!r}, which is not in the ledger"
+                ),
             )
+            continue
         try:
-            require_approval(ws, source["name"], scope=entry.scope)
+            require_approval(ws, name, scope=entry.scope)
         except ComplianceRefused as error:
-            raise ComplianceRefused(
-                f"{manifest['dataset']} {manifest['version']} cannot be read: {error.what}",
-                where=source["name"],
-                fix=f"read on without it: expedition data order add --from-step STEP --exclude {source['name']} "
-                "--who NAME --reason REASON, or build a version without it: expedition data build DATA --version NEXT",
-            ) from None
+            yield name, error

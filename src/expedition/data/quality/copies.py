@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tarfile
 from pathlib import Path
 from typing import Final
 
@@ -12,16 +13,17 @@ from expedition.data.quality.seen import Gone, Seen
 _WORD: Final = re.compile(r"\w+")
 _LINE: Final = re.compile(r"line (\d+)")
 _SHINGLE: Final = 5
+_MEMBER_BYTES: Final = 16 << 20
 _SIMILAR: Final = 0.7
 
 
 def is_copy(row: Gone, seen: Seen, data_dir: Path | None) -> bool:
-    """True if a line of a JSON-lines file has the text of the document that stayed, or words nearly so, or if both
-    are files of equal bytes. False where nothing can be compared."""
+    """True if a line of a JSON-lines file or a member of a tar archive has the text of the document that stayed, or
+    words nearly so, or if both are files of equal bytes. False where nothing can be compared."""
     if data_dir is None or row.of is None:
         return False
     if row.inner:
-        text = _line_text(data_dir / row.path, row.inner)
+        text = _line_text(data_dir / row.path, row.inner) or _member_text(data_dir / row.path, row.inner)
         return (
             text is not None
             and seen.text_of is not None
@@ -45,6 +47,17 @@ def _line_text(path: Path, inner: str) -> str | None:
                 text = json.loads(line).get("text")
                 return text if isinstance(text, str) else None
     return None
+
+
+def _member_text(path: Path, inner: str) -> str | None:
+    if not path.is_file() or path.suffix not in (".tar", ".gz", ".tgz") or not tarfile.is_tarfile(path):
+        return None
+    with tarfile.open(path) as archive:
+        try:
+            member = archive.extractfile(inner)
+        except KeyError:
+            return None
+        return None if member is None else member.read(_MEMBER_BYTES).decode("utf-8", "replace")
 
 
 def similarity(a: str, b: str) -> float:

@@ -9,7 +9,7 @@ from expedition.data.decode.sniff import HEAD_BYTES, Format, sniff
 from expedition.data.sources.folder import SourceFolder
 from expedition.data.sources.manifest import Manifest, manifest_of
 from expedition.data.sources.ranges import divides
-from expedition.data.sources.walk import Found, walk
+from expedition.data.sources.walk import Found, not_read, walk
 from expedition.data.stages.code.licence import is_licence_file
 
 SPLIT_BYTES = 64 << 20
@@ -23,7 +23,7 @@ class ItemRef:
     source: str
     path: str
     role: str
-    """file, drive (the clips of one rig), or part:FORM of a large file."""
+    """file, drive (the clips of one rig), part:FORM of a large file, or passed:CAUSE of what is never opened."""
     size_bytes: int
     start: int = 0
     end: int | None = None
@@ -35,6 +35,9 @@ def list_items(source: SourceFolder, split_bytes: int = SPLIT_BYTES) -> list[Ite
     files = walk(source.folder, source.exclude)
     items = [item for file in files for item in _file_items(source, file, manifest, split_bytes)]
     items += _drive_items(source, manifest)
+    items += [
+        ItemRef(source.name, path, f"passed:{cause}", 0) for path, cause in not_read(source.folder, source.exclude)
+    ]
     return sorted(items, key=lambda item: (item.path, item.start))
 
 

@@ -113,7 +113,9 @@ def _take_provenance(names: set[str], manifest: Manifest) -> None:
     for record in kept(manifest.folder).values():
         if record.path not in names:
             continue
-        url = record.url if record.url.startswith(("https://", "http://", "s3://")) else None
+        # Where people find it, if the origin says so: an API's or a mirror's address is in the record alone.
+        page = record.meta.get("page_url") or record.url
+        url = page if str(page).startswith(("https://", "http://", "s3://")) else None
         manifest.fetched[record.path] = (url, record.licence)
         if record.path in manifest.metadata:
             continue

@@ -126,6 +126,9 @@ def document_id(source: str, path: str, inner: str, piece: Piece) -> str:
 
 
 def _item_pieces(source: SourceFolder, item: ItemRef, rules: DecodeRules) -> Decoded:
+    if item.role.startswith("passed:"):
+        yield Fault(Reason.NOT_A_PLAIN_FILE, item.role.removeprefix("passed:"))
+        return
     manifest = manifest_of(source.folder, source.exclude)
     if item.role == "drive":
         try:

@@ -29,7 +29,8 @@ Read in this order:
     caps.py, vocabulary.py               caps of approvals; the tokenizer
     plan.py, rows.py                     document → shard, document → tokens
     tar.py, shards.py, assemble.py       deterministic ustar, its members, tokenise → exchange → publish
-    index.py, manifest.py, seal.py       tables, what a version is made of, the manifest last
+    index.py, dropped.py                 tables of what is in and of what is not, by parts
+    manifest.py, seal.py                 what a version is made of, the manifest last
     sign.py, verification.py             who vouches for it; everything hashed again
     push.py                              to another place and back
     tfrecord.py, export.py, croissant.py what other people's tools read

@@ -156,6 +156,8 @@ def _used(ws: Workspace, source: SourceFolder, scope: str) -> UsedSource:
 def _acquire(ws: Workspace, source: SourceFolder, items: Sequence[ItemRef], scope: str) -> Acquired:
     files: dict[str, int] = {}
     for item in items:
+        if item.role.startswith("passed:"):
+            continue
         path = f"{source.name}/{item.path}"
         files[path] = files.get(path, 0) + item.size_bytes
     known = {item.path for item in listed(ws, source.name)}

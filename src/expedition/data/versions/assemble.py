@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,19 +20,21 @@ import pyarrow as pa
 
 from expedition.data.engine import Exchange, Limits, Outcome, Task, exchange, map_shards
 from expedition.data.engine.shard import Summary
-from expedition.data.engine.tables import read_batches, write_batches, write_table
+from expedition.data.engine.tables import TableWriter, read_batches, write_batches
 from expedition.data.tokenizer import Tokenizer
 from expedition.data.versions.decisions import META
 from expedition.data.versions.index import BuiltShard
 from expedition.data.versions.plan import ShardPlan
 from expedition.data.versions.rows import ROW_SCHEMA, rows_of
 from expedition.data.versions.shards import PLACED_SCHEMA, write_shard
-from expedition.errors import CheckFailed
+from expedition.errors import CheckFailed, StorageError
 from expedition.plan.media import MediaRule
-from expedition.workspace import Lease, Workspace, layout
+from expedition.workspace import Lease, NotFound, Workspace, layout
 from expedition.workspace.hashes import sha256_file
 
 ROWS = "rows.arrow"
+PUT_TRIES = 3
+"""Times that a file is put into a store that acknowledges and loses it."""
 SHARD = "shard.tar"
 PLACED = "placed.arrow"
 _TOKENISE_ROWS = 64
@@ -106,14 +109,23 @@ def loaded_tokenizer(folder: Path) -> Tokenizer:
 
 def reduce_shard(partition: int, chunks: Iterator[pa.Table], folder: Path) -> Summary:
     """Reduce function: one shard's rows into `shard.tar` and `placed.arrow`; nothing for an empty partition."""
-    placed = write_shard(folder / SHARD, chunks)
-    if not placed:
+    documents = tokens = 0
+
+    def counted() -> Iterator[dict[str, Any]]:
+        nonlocal documents, tokens
+        for row in write_shard(folder / SHARD, chunks):
+            documents, tokens = documents + 1, tokens + row["tokens"]
+            yield row
+
+    with TableWriter(folder / PLACED, PLACED_SCHEMA) as table:
+        table.add(counted())
+    if not documents:
         (folder / SHARD).unlink()
+        (folder / PLACED).unlink()
         return {"documents": 0, "tokens": 0}
-    write_table(folder / PLACED, pa.Table.from_pylist(placed, schema=PLACED_SCHEMA))
     return {
-        "documents": len(placed),
-        "tokens": sum(row["tokens"] for row in placed),
+        "documents": documents,
+        "tokens": tokens,
         "bytes": (folder / SHARD).stat().st_size,
         "sha256": sha256_file(folder / SHARD),
     }
@@ -177,11 +189,35 @@ def _upload(ws: Workspace, key: str, path: Path, digest: str) -> None:
 
 
 def upload_link(ws: Workspace, key: str, path: Path) -> None:
-    """Put a local file into the workspace and keep it: the store may consume only a hard link of it."""
+    """Put a local file into the workspace and keep it: the store may consume only a hard link of it.
+
+    Raises StorageError if it does not arrive.
+    """
     link = path.with_name(f".{path.name}.upload")
-    link.unlink(missing_ok=True)
-    os.link(path, link)
-    try:
+
+    def put() -> None:
+        link.unlink(missing_ok=True)
+        os.link(path, link)
         ws.store.upload(key, link)
+
+    try:
+        put_surely(ws, key, path.stat().st_size, put)
     finally:
         link.unlink(missing_ok=True)
+
+
+def put_surely(ws: Workspace, key: str, size: int, put: Callable[[], object]) -> None:
+    """`put`, and ask whether `key` is there with its size; again if it is not: a store may acknowledge what it loses.
+
+    Raises StorageError after `PUT_TRIES`.
+    """
+    for _ in range(PUT_TRIES):
+        put()
+        with suppress(NotFound):
+            if ws.store.size(key) == size:
+                return
+    raise StorageError(
+        f"the store took {key} {PUT_TRIES} times and does not have it",
+        where=ws.store.describe(),
+        fix="run the same command again: what is there is not sent again; if it stays so, use another store",
+    )

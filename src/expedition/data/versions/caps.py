@@ -1,16 +1,14 @@
 """Caps of approvals: how far into a source's documents, by id, a build may go.
 
 Ids are content hashes, so a cap keeps the smallest ids: which documents these are depends on the documents alone, and
-a source that grows under the same cap changes as little as it can. Memory: a batch of ids a file, whatever the corpus.
+a source that grows under the same cap changes as little as it can. Memory: one id in `PREFIXES`.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,12 +19,16 @@ from expedition.data.engine.shard import Summary
 from expedition.data.engine.tables import read_batches, write_table
 from expedition.data.records import PLACEHOLDER
 from expedition.data.versions.assemble import Cut, Prepared, loaded_tokenizer
-from expedition.data.versions.clean import COMPLIANCE, MINIMAL_USE, dropped_row
+from expedition.data.versions.clean import MINIMAL_USE
 from expedition.errors import CheckFailed
 
 SIZES = "sizes.arrow"
+PREFIX_SUMS = "prefix-sums.npy"
+"""Int64 [PREFIXES, 3]: documents, bytes and tokens of a file's documents by the first digits of their ids."""
+_PREFIX_DIGITS = 3
+PREFIXES = 16**_PREFIX_DIGITS
 _SIZES_SCHEMA = pa.schema([("id", pa.string()), ("bytes", pa.int64()), ("tokens", pa.int64())])
-_CELLS = ("id", "source", "kind", "path", "url", "meta")
+_COUNTED = ("documents", "bytes", "tokens")
 Size = tuple[str, int, int]
 """A document's id, bytes and tokens."""
 
@@ -52,32 +54,45 @@ def cap(
     for item, outcome in zip(mine, outcomes, strict=True):
         if outcome.quarantined is not None:
             raise CheckFailed(f"measuring {outcome.key} failed: {outcome.quarantined}", where=str(outcome.folder))
-        files.setdefault(item.source, []).append(outcome.folder / SIZES)
-    cuts = {name: first_beyond(_merged(paths), bound[name]) for name, paths in files.items()}
+        files.setdefault(item.source, []).append(outcome.folder)
+    cuts = {name: cut_of(folders, bound[name]) for name, folders in files.items()}
     return [replace(item, cut=cuts[item.source]) if cuts.get(item.source) else item for item in prepared]
 
 
-def first_beyond(sizes: Iterator[Size], caps: Caps) -> Cut | None:
-    """The first document, in the order of ids, with which one of `caps` would be exceeded. Pure."""
-    documents = size = tokens = 0
+def cut_of(folders: Sequence[Path], caps: Caps) -> Cut | None:
+    """Where `caps` end in the documents that were measured in `folders`; None where they do not bind.
+
+    First by the sums of id prefixes, then in the one prefix in which a cap is exceeded: its documents alone are held.
+    """
+    sums = np.zeros((PREFIXES, 3), np.int64)
+    for folder in folders:
+        sums += np.load(folder / PREFIX_SUMS, allow_pickle=False)
+    ends = np.cumsum(sums, axis=0)
+    most = [getattr(caps, name) for name in _COUNTED]
+    beyond = [
+        int(np.searchsorted(ends[:, n], limit, side="right")) for n, limit in enumerate(most) if limit is not None
+    ]
+    prefix = min(beyond, default=PREFIXES)
+    if prefix == PREFIXES:
+        return None
+    before = ends[prefix - 1] if prefix else np.zeros(3, np.int64)
+    rows = sorted(row for folder in folders for row in _of_prefix(folder / SIZES, prefix))
+    return first_beyond(rows, caps, before.tolist())
+
+
+def first_beyond(sizes: Iterable[Size], caps: Caps, before: Sequence[int] = (0, 0, 0)) -> Cut | None:
+    """The first document, in the order of ids, with which one of `caps` would be exceeded. Pure.
+
+    `before` are documents, bytes and tokens that came before `sizes`.
+    """
+    documents, size, tokens = before
     for name, document_bytes, document_tokens in sizes:
         documents, size, tokens = documents + 1, size + document_bytes, tokens + document_tokens
-        for what, used in (("documents", documents), ("bytes", size), ("tokens", tokens)):
+        for what, used in zip(_COUNTED, (documents, size, tokens), strict=True):
             most = getattr(caps, what)
             if most is not None and used > most:
                 return Cut(name, f"{MINIMAL_USE}: {what} ≤ {most}")
     return None
-
-
-def left_out(prepared: Sequence[Prepared]) -> list[dict[str, Any]]:
-    """Rows of `index.DROPPED_SCHEMA` for the documents beyond a cap; copies, which are gone already, are not among them."""
-    rows = []
-    for item in prepared:
-        for batch in read_batches(item.path) if item.cut is not None else ():
-            for row in batch.select(_CELLS).to_pylist():
-                if row["id"] not in item.removed and not item.keeps(row["id"]) and item.cut is not None:
-                    rows.append(dropped_row(row, COMPLIANCE, item.cut.reason))
-    return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +102,14 @@ class Measure:
     tokenizer_folder: Path | None
 
     def __call__(self, prepared: Prepared, folder: Path) -> Summary:
-        """Write `sizes.arrow`; tokens are 0 without a tokenizer."""
+        """Write `sizes.arrow` and the sums of each prefix; tokens are 0 without a tokenizer."""
         rows = sorted(row for batch in read_batches(prepared.path) for row in self._rows(prepared, batch))
         columns = list(zip(*rows, strict=True)) or [(), (), ()]
         write_table(folder / SIZES, pa.table([list(column) for column in columns], schema=_SIZES_SCHEMA))
+        sums = np.zeros((PREFIXES, 3), np.int64)
+        for name, size, tokens in rows:
+            sums[_prefix(name)] += (1, size, tokens)
+        np.save(folder / PREFIX_SUMS, sums, allow_pickle=False)
         return {"documents": len(rows)}
 
     def _rows(self, prepared: Prepared, batch: pa.RecordBatch) -> Iterator[Size]:
@@ -114,10 +133,20 @@ def _asks(caps: Caps, tokens: bool) -> bool:
     return caps.tokens is not None if tokens else caps.documents is not None or caps.bytes is not None
 
 
-def _merged(paths: Sequence[Path]) -> Iterator[Size]:
-    return heapq.merge(*(_sizes(path) for path in paths))
+def _prefix(document: str) -> int:
+    return int(document[:_PREFIX_DIGITS], 16)
 
 
-def _sizes(path: Path) -> Iterator[Size]:
+def _of_prefix(path: Path, prefix: int) -> list[Size]:
+    """The rows, sorted by id, whose ids begin with a prefix."""
+    first, end = (f"{number:0{_PREFIX_DIGITS}x}" for number in (prefix, prefix + 1))
+    found: list[Size] = []
     for batch in read_batches(path):
-        yield from zip(*(batch.column(number).to_pylist() for number in range(3)), strict=True)
+        names = batch.column("id")
+        if names[-1].as_py() < first:
+            continue
+        if prefix + 1 < PREFIXES and names[0].as_py() >= end:
+            break
+        rows = zip(*(batch.column(number).to_pylist() for number in range(3)), strict=True)
+        found += [row for row in rows if _prefix(row[0]) == prefix]
+    return found

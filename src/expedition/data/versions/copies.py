@@ -56,15 +56,15 @@ class Copies:
         start, end = np.searchsorted(read_table(table).column("number").to_numpy(), [first, last]).tolist()
         return Removed(table, start, end)
 
-    def of_file(self, documents: Path) -> list[Duplicate]:
-        """The copies in this file of documents."""
-        rows = self.removed(documents)
-        return _duplicates(read_table(rows.table).slice(rows.start, rows.end - rows.start))
-
     def __iter__(self) -> Iterator[Duplicate]:
         for table in self.tables:
             for batch in read_table(table).to_batches():
                 yield from _duplicates(pa.Table.from_batches([batch]))
+
+
+def duplicates_of(rows: Removed) -> list[Duplicate]:
+    """The copies in one file of documents."""
+    return _duplicates(read_table(rows.table).slice(rows.start, len(rows)))
 
 
 def write_copies(path: Path, dropped: Dropped, prints: Prints) -> dict[str, int]:

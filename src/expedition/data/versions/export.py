@@ -215,7 +215,7 @@ class _Export:
 
 
 def _row_groups(index: Path) -> dict[str, list[int]]:
-    """Row groups of an index by shard: it is written a shard at a time, so each needs a few of them only."""
+    """Row groups of an index by shard: its rows are in the order of shards, so each needs a few of them only."""
     groups: dict[str, list[int]] = {}
     with pq.ParquetFile(index) as file:
         for number in range(file.num_row_groups):

@@ -1,12 +1,17 @@
-"""The tables of a version, one row a document: index (where it lies), lineage (where it comes from), statistics."""
+"""The tables of a version, one row a document: index (where it lies), lineage (where it comes from), statistics.
+
+parts      a shard's rows of each table, in files of their own (shard map, a batch in memory)
+tables     the parts one after the other, in row groups of `ROW_GROUP_ROWS` (the building process, a row group in memory)
+"""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -14,8 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from expedition.data.compliance import Acquired
-from expedition.data.engine.tables import read_table
+from expedition.data.engine import Limits, Outcome, Task, map_shards
+from expedition.data.engine.shard import Summary
+from expedition.data.engine.tables import read_batches, write_table
 from expedition.data.versions.shards import PLACED_MEDIA_TYPE
+from expedition.errors import CheckFailed
+from expedition.workspace.hashes import sha256_json
 
 INDEX = "index/documents.parquet"
 LINEAGE = "lineage.parquet"
@@ -23,6 +32,10 @@ STATISTICS = "statistics.parquet"
 SHARD_STATISTICS = "shard-statistics.parquet"
 DROPPED = "dropped.parquet"
 MODALITIES = ("text", "image", "video", "audio")
+ROW_GROUP_ROWS = 1 << 16
+"""Rows of a row group of every table: what its writer holds and a reader reads at least."""
+_PARTS = "parts"
+_INDEX_PART, _LINEAGE_PART, _SUMS_PART = "index.arrow", "lineage.arrow", "statistics.arrow"
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -77,7 +90,7 @@ STATISTICS_SCHEMA = pa.schema(
 """Sums by source, kind and language; `<modality>_tokens` are after the loader's expansion."""
 
 SHARD_STATISTICS_SCHEMA = pa.schema([("shard", pa.string()), *STATISTICS_SCHEMA])
-"""The same sums a shard, a row group each; `shard` is its path in the version."""
+"""The same sums a shard, in the order of shards; `shard` is its path in the version."""
 
 DROPPED_SCHEMA = pa.schema(
     [
@@ -119,37 +132,127 @@ class Provenance:
     approval_id: str
 
 
-def write_tables(folder: Path, shards: Iterable[BuiltShard], provenance: Mapping[str, Provenance]) -> None:
-    """Write index, lineage and statistics of `shards`, in their order, into `folder`; a shard in memory at a time."""
+class RowGroups:
+    """A Parquet file whose row groups have `ROW_GROUP_ROWS` rows, the last fewer, in whatever pieces the rows come."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+        self._schema = schema
+        self._held: list[pa.RecordBatch] = []
+        self._held_rows = 0
+        self.rows = 0
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append rows of the schema."""
+        while batch.num_rows:
+            part = batch.slice(0, ROW_GROUP_ROWS - self._held_rows)
+            batch = batch.slice(part.num_rows)
+            self._held.append(part)
+            self._held_rows += part.num_rows
+            if self._held_rows == ROW_GROUP_ROWS:
+                self._flush()
+
+    def __enter__(self) -> RowGroups:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None and self._held:
+            self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        # In one chunk: the encoder begins anew at each, so bytes would tell in which pieces the rows came.
+        table = pa.Table.from_batches(self._held, self._schema).combine_chunks()
+        self._held.clear()
+        self.rows += self._held_rows
+        self._held_rows = 0
+        self._writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+
+
+def write_tables(
+    folder: Path, shards: Sequence[BuiltShard], provenance: Mapping[str, Provenance], limits: Limits | None = None
+) -> None:
+    """Write index, lineage and statistics of `shards`, in their order, into `folder`. Blocking, restartable.
+
+    The calling process holds a row group and the sums by source, kind and language, whatever the number of documents.
+    """
     sums = _no_sums()
     (folder / INDEX).parent.mkdir(parents=True, exist_ok=True)
-    document, token = 0, 0
     with (
-        pq.ParquetWriter(folder / INDEX, INDEX_SCHEMA, compression="zstd") as index,
-        pq.ParquetWriter(folder / LINEAGE, LINEAGE_SCHEMA, compression="zstd") as lineage,
-        pq.ParquetWriter(folder / SHARD_STATISTICS, SHARD_STATISTICS_SCHEMA, compression="zstd") as by_shard,
+        RowGroups(folder / INDEX, INDEX_SCHEMA) as index,
+        RowGroups(folder / LINEAGE, LINEAGE_SCHEMA) as lineage,
+        RowGroups(folder / SHARD_STATISTICS, SHARD_STATISTICS_SCHEMA) as by_shard,
     ):
-        for shard in shards:
-            placed = read_table(shard.placed)
-            index.write_table(_index_rows(placed, shard.path, document))
-            lineage.write_table(_lineage_rows(placed, provenance, document, token))
-            of_shard = _no_sums()
-            _add_sums(of_shard, placed)
-            by_shard.write_table(_statistics(of_shard, SHARD_STATISTICS_SCHEMA, shard=shard.path))
-            for key, cell in of_shard.items():
-                for name, count in cell.items():
-                    sums[key][name] += count
-            document += placed.num_rows
-            token += shard.tokens
+        for part in _parts(folder, shards, provenance, limits or Limits(workers=0)):
+            for table, name in ((index, _INDEX_PART), (lineage, _LINEAGE_PART), (by_shard, _SUMS_PART)):
+                for batch in read_batches(part.folder / name):
+                    table.write(batch)
+            for batch in read_batches(part.folder / _SUMS_PART):
+                _add_statistics(sums, batch)
     pq.write_table(_statistics(sums), folder / STATISTICS, compression="zstd")
 
 
-def write_dropped(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Write the dropped documents sorted by (source, id, stage); returns their number."""
-    names = ("source", "path", "inner", "id", "stage", "reason")
-    ordered = sorted(rows, key=lambda row: [row[name] or "" for name in names])
-    pq.write_table(pa.Table.from_pylist(list(ordered), schema=DROPPED_SCHEMA), path, compression="zstd")
-    return len(ordered)
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """One shard's table, and the numbers of its first document and stored token in the version."""
+
+    shard: str
+    placed: Path
+    document: int
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShardTables:
+    """Shard function: one shard's rows of each table."""
+
+    provenance: Mapping[str, Provenance]
+
+    def __call__(self, shard: _Placed, folder: Path) -> Summary:
+        """Write the parts; the summary counts documents."""
+        sums, tokens = _no_sums(), shard.token
+        documents = shard.document
+        index_file, lineage_file = (
+            pa.OSFile(str(folder / _INDEX_PART), "wb"),
+            pa.OSFile(str(folder / _LINEAGE_PART), "wb"),
+        )
+        with (
+            index_file,
+            lineage_file,
+            pa.ipc.new_file(index_file, INDEX_SCHEMA) as index,
+            pa.ipc.new_file(lineage_file, LINEAGE_SCHEMA) as lineage,
+        ):
+            for batch in read_batches(shard.placed):
+                placed = pa.Table.from_batches([batch])
+                index.write_table(_index_rows(placed, shard.shard, documents))
+                lineage.write_table(_lineage_rows(placed, self.provenance, documents, tokens))
+                _add_sums(sums, placed)
+                documents += batch.num_rows
+                tokens += int(batch.column("tokens").to_numpy().astype(np.int64).sum())
+        write_table(folder / _SUMS_PART, _statistics(sums, SHARD_STATISTICS_SCHEMA, shard=shard.shard))
+        return {"documents": documents - shard.document}
+
+
+def _parts(
+    folder: Path, shards: Sequence[BuiltShard], provenance: Mapping[str, Provenance], limits: Limits
+) -> list[Outcome]:
+    """The parts of every shard, in their order."""
+    tasks, document, token = [], 0, 0
+    for number, shard in enumerate(shards):
+        tasks.append(
+            Task(f"shard-{number:07d}", _Placed(shard.path, shard.placed, document, token), weight=shard.documents)
+        )
+        document += shard.documents
+        token += shard.tokens
+    told = {name: (item.approval_id, *astuple(item.acquired)) for name, item in sorted(provenance.items())}
+    named = sha256_json([[[item.path, item.sha256] for item in shards], told])[:16]
+    outcomes = map_shards(ShardTables(provenance), tasks, folder / _PARTS / named, limits)
+    for outcome in outcomes:
+        if outcome.quarantined is not None:
+            raise CheckFailed(f"the tables of {outcome.key} failed: {outcome.quarantined}", where=str(outcome.folder))
+    return outcomes
 
 
 def _index_rows(placed: pa.Table, shard: str, first: int) -> pa.Table:
@@ -191,6 +294,14 @@ def _add_sums(sums: _Sums, placed: pa.Table) -> None:
         cell["tokens"] += row["tokens"]
         for name, count in json.loads(row["modalities"]).items():
             cell[f"{name}_tokens"] += count
+
+
+def _add_statistics(sums: _Sums, batch: pa.RecordBatch) -> None:
+    names = STATISTICS_SCHEMA.names[3:]
+    for row in batch.to_pylist():
+        cell = sums[row["source"], row["kind"], row["language"]]
+        for name in names:
+            cell[name] += row[name]
 
 
 def _statistics(sums: _Sums, schema: pa.Schema = STATISTICS_SCHEMA, **columns: str) -> pa.Table:

@@ -59,17 +59,29 @@ def copies_of(ws: Workspace, version: str, documents: Collection[str]) -> dict[s
 def of_source(ws: Workspace, version: str, source: str, dataset: str = layout.DATASET) -> dict[str, Any]:
     """What a version holds of a source: documents, tokens, first and last acquisition, document ids (at most 1000)."""
     read_manifest(ws, version, dataset)
-    table = pq.read_table(_path(ws, version, dataset, LINEAGE), filters=[("source", "==", source)])
-    if not table.num_rows:
+    documents, tokens, ids = 0, 0, list[str]()
+    first, last = None, None
+    columns = ["source", "id", "token_first", "token_end", "acquired_at"]
+    for batch in pq.ParquetFile(_path(ws, version, dataset, LINEAGE)).iter_batches(columns=columns):
+        mine = batch.filter(pc.equal(batch.column("source"), source))
+        if not mine.num_rows:
+            continue
+        documents += mine.num_rows
+        tokens += int(pc.sum(pc.subtract(mine.column("token_end"), mine.column("token_first"))).as_py())
+        ids += mine.column("id").slice(0, MOST_IDS - len(ids)).to_pylist()
+        times = pc.min_max(mine.column("acquired_at")).as_py()
+        first = times["min"] if first is None else min(first, times["min"])
+        last = times["max"] if last is None else max(last, times["max"])
+    if not documents:
         raise UsageError(f"{version} holds nothing of a source {source!r}", fix=f"expedition data show {version}")
     return {
         "version": version,
         "source": source,
-        "documents": table.num_rows,
-        "tokens": int(pc.sum(pc.subtract(table.column("token_end"), table.column("token_first"))).as_py()),
-        "acquired_first": pc.min(table.column("acquired_at")).as_py(),
-        "acquired_last": pc.max(table.column("acquired_at")).as_py(),
-        "ids": table.column("id").to_pylist()[:MOST_IDS],
+        "documents": documents,
+        "tokens": tokens,
+        "acquired_first": first,
+        "acquired_last": last,
+        "ids": ids,
     }
 
 

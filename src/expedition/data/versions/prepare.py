@@ -6,10 +6,11 @@ files it reads, so a later version finds what an earlier one has done.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +21,7 @@ import pyarrow as pa
 from expedition.data.decode import DecodeRules
 from expedition.data.engine import Limits, Outcome, Task, map_shards, release_quarantine
 from expedition.data.engine.shard import Summary
-from expedition.data.engine.tables import TableWriter, read_table, write_batches
+from expedition.data.engine.tables import TableWriter, write_batches
 from expedition.data.records import DOCUMENT_SCHEMA
 from expedition.data.sources import ItemRef, Rejected, SourceFolder, read_documents, work_units
 from expedition.data.sources.walk import walk
@@ -28,9 +29,10 @@ from expedition.data.stages import BenchmarkIndex, standard_stages
 from expedition.data.stages.stage import Stage
 from expedition.data.versions.approved import Approved, UsedSource, refuse_unfit_plan
 from expedition.data.versions.assemble import Prepared
-from expedition.data.versions.clean import COMPLIANCE, Cleaning, dropped_row, short
+from expedition.data.versions.clean import COMPLIANCE, Cleaning, short
 from expedition.data.versions.code import code_version
 from expedition.data.versions.copies import Copies
+from expedition.data.versions.dropped import DEDUP, Late, Losses
 from expedition.data.versions.index import DROPPED_SCHEMA
 from expedition.data.versions.tally import Tally
 from expedition.errors import CheckFailed
@@ -44,15 +46,17 @@ DOCUMENTS = "documents.arrow"
 LOST = "dropped.arrow"
 UNIT_BYTES = 8 << 20
 UNIT_ITEMS = 128
+ACCOUNT = "account.json"
+"""What the report says of a unit: its tally, and what could not be read."""
 UNREADABLE_LISTED = 200
-"""Most unreadable parts of one unit that the report lists with their details; all are counted, and in LOST."""
+UNREADABLE_REPORTED = 10_000
+"""Most unreadable parts of one unit, and of all, that the report lists with details; all are counted, and in LOST."""
 SLOWEST_BYTES_PER_S = 50_000
 """A unit that is cleaned more slowly than this is taken to hang."""
 GIVEN_UP_ITEMS = 20
 GIVEN_UP_SHARE = 0.01
 """A build that gives up more than the larger of these (items, share of items) stops."""
 DECODE = "decode"
-_CELLS = ("id", "source", "kind", "path", "url", "meta")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +89,15 @@ class PrepareUnit:
     setup: Setup
 
     def __call__(self, unit: Unit, folder: Path) -> Summary:
-        """Decode and clean; the summary holds counts, the tally and what could not be read."""
+        """Decode and clean; the summary holds counts alone: the building process keeps those of all units."""
         stages, rules, batch_documents = workshop(self.setup)
         cleaning = Cleaning(stages, unit.share, unit.required)
         found = _Found(cleaning)
         documents = read_documents(unit.source, unit.items, rules, batch_documents)
         with TableWriter(folder / LOST, DROPPED_SCHEMA) as lost:
             kept = write_batches(folder / DOCUMENTS, DOCUMENT_SCHEMA, found.batches(documents, lost))
+        account = {"tally": cleaning.tally.rows(), "unreadable": found.unreadable}
+        (folder / ACCOUNT).write_text(json.dumps(account, ensure_ascii=False), encoding="utf-8")
         return {
             "counts": {
                 "records_in": found.decoded + found.rejected,
@@ -100,12 +106,11 @@ class PrepareUnit:
                 "rejects": dict(found.rejects),
             },
             "documents": kept,
+            "lost": lost.rows,
             "decoded": found.decoded,
             "bytes": dict(found.bytes),
             "kinds": dict(found.kinds),
             "text_bytes": found.text_bytes,
-            "tally": cleaning.tally.rows(),
-            "unreadable": found.unreadable,
             "unreadable_count": found.rejected,
         }
 
@@ -185,35 +190,35 @@ class PreparedShards:
             for (unit, outcome), path in zip(self.units, self.paths(), strict=True)
         ]
 
-    def dropped(self) -> list[dict[str, Any]]:
-        """What decoding and the stages dropped: rows of `index.DROPPED_SCHEMA`."""
-        return [row for _, outcome in self.units for row in read_table(outcome.folder / LOST).to_pylist()]
+    def losses(self, prepared: Sequence[Prepared], copies: Copies) -> Iterator[Losses]:
+        """Where the losses of each file stand; `prepared` are these files with their copies and cuts."""
+        for (unit, outcome), item in zip(self.units, prepared, strict=True):
+            removed, kept = copies.removed(item.path), outcome.summary["documents"]
+            yield Losses(
+                source=unit.source.name,
+                first_path=f"{unit.source.name}/{unit.items[0].path}",
+                lost=outcome.folder / LOST,
+                lost_rows=outcome.summary["lost"],
+                documents=item.path,
+                removed=removed,
+                cut=item.cut,
+                late_rows=len(removed) if item.cut is None else kept,
+            )
 
-    def dropped_copies(self, copies: Copies) -> list[dict[str, Any]]:
-        """The copies as rows of `index.DROPPED_SCHEMA`."""
-        rows = []
-        for path in self.paths():
-            by_id = {item.id: item for item in copies.of_file(path)}
-            for row in read_table(path).select(_CELLS).to_pylist() if by_id else []:
-                item = by_id.get(row["id"])
-                if item is not None:
-                    rows.append(dropped_row(row, "dedup", item.reason, item.of))
-        return rows
-
-    def report(
-        self, approved: Approved, copies: Sequence[dict[str, Any]], capped: Sequence[dict[str, Any]] = ()
-    ) -> dict[str, Any]:
+    def report(self, approved: Approved, late: Sequence[Late] = ()) -> dict[str, Any]:
         """report.json: what came in, what each stage did, what was unreadable, given up or not approved.
 
-        `capped` has the rows of documents that an approval's cap leaves out.
+        `late` are the sums of copies and of what caps leave out.
         """
         tally = Tally()
+        unreadable: list[dict[str, Any]] = []
         for _, outcome in self.units:
-            tally.add(outcome.summary["tally"])
-        self._add_copies(tally, copies)
-        _add_capped(tally, capped)
+            account = json.loads((outcome.folder / ACCOUNT).read_text(encoding="utf-8"))
+            tally.add(account["tally"])
+            if account["unreadable"]:
+                unreadable = _least([*unreadable, *account["unreadable"]])
+        self._add_late(tally, late)
         totals = tally.totals()
-        unreadable = [row for _, outcome in self.units for row in outcome.summary["unreadable"]]
         return {
             "conditions": [],
             "sources": [self._source_row(source) for source in approved.used],
@@ -223,7 +228,7 @@ class PreparedShards:
             "labelled": list(approved.labelled),
             "ignored": dict(sorted(approved.ignored.items())),
             "unreadable_count": sum(outcome.summary["unreadable_count"] for _, outcome in self.units),
-            "unreadable": sorted(unreadable, key=lambda row: (row["path"], row["inner"] or "", row["reason"])),
+            "unreadable": unreadable,
             "quarantined": [
                 {"source": unit.source.name, "items": [item.path for item in unit.items], "reason": reason}
                 for unit, reason in self.given_up
@@ -245,16 +250,21 @@ class PreparedShards:
             "unreadable": sum(summary["unreadable_count"] for summary in mine),
         }
 
-    def _add_copies(self, tally: Tally, copies: Sequence[Mapping[str, Any]]) -> None:
+    def _add_late(self, tally: Tally, late: Sequence[Late]) -> None:
+        """Dedup sees what the stages leave, a cap what dedup leaves."""
         for unit, outcome in self.units:
             for kind, count in outcome.summary["kinds"].items():
-                cell = tally.cell("dedup", unit.source.name, kind)
+                cell = tally.cell(DEDUP, unit.source.name, kind)
                 cell.into += count
                 cell.out += count
-        for row in copies:
-            cell = tally.cell("dedup", row["source"], row["kind"])
-            cell.out -= 1
-            cell.dropped[row["reason"]] += 1
+        for stage in (DEDUP, COMPLIANCE):
+            for row in late:
+                if row.stage == stage:
+                    cell = tally.cell(stage, row.source, row.kind)
+                    if not cell.into:
+                        cell.into = cell.out = tally.cell(DEDUP, row.source, row.kind).out
+                    cell.out -= row.documents
+                    cell.dropped[row.reason] += row.documents
 
     def _sum(self, name: str) -> Counter[str]:
         total: Counter[str] = Counter()
@@ -263,13 +273,10 @@ class PreparedShards:
         return total
 
 
-def _add_capped(tally: Tally, capped: Sequence[Mapping[str, Any]]) -> None:
-    for row in capped:
-        cell = tally.cell(COMPLIANCE, row["source"], row["kind"])
-        if not cell.into:
-            cell.into = cell.out = tally.cell("dedup", row["source"], row["kind"]).out
-        cell.out -= 1
-        cell.dropped[short(row["reason"])] += 1
+def _least(unreadable: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first `UNREADABLE_REPORTED` of them by place."""
+    ordered = sorted(unreadable, key=lambda row: (row["path"], row["inner"] or "", row["reason"]))
+    return ordered[:UNREADABLE_REPORTED]
 
 
 def prepare(ws: Workspace, programme: Programme, approved: Approved, limits: Limits) -> PreparedShards:
@@ -326,7 +333,7 @@ def plan_for(plan: DataPlan, approved: Approved) -> DataPlan:
 
 def _tasks(source: UsedSource) -> Iterator[Task]:
     rules = source.handling
-    files = [(found.path, found.size, _modified(source.folder, found.path)) for found in _files(source.folder)]
+    files = _files_hash(source.folder)
     for number, items in enumerate(work_units(source.items, UNIT_BYTES, UNIT_ITEMS)):
         listed = [[item.path, item.role, item.start, item.end] for item in items]
         told = [
@@ -349,13 +356,13 @@ def _task(key: str, unit: Unit) -> Task:
     return Task(key, unit, weight=max(1, size), extra_s=size / SLOWEST_BYTES_PER_S)
 
 
-def _files(folder: SourceFolder) -> Iterator[Any]:
-    return walk(folder.folder, folder.exclude)
-
-
-def _modified(folder: SourceFolder, path: str) -> int:
-    modified: int = (folder.folder / path).stat().st_mtime_ns
-    return modified
+def _files_hash(folder: SourceFolder) -> str:
+    """Names, sizes and times of all files of a source: any of them may describe another."""
+    digest = hashlib.sha256()
+    for found in walk(folder.folder, folder.exclude):
+        modified = (folder.folder / found.path).stat().st_mtime_ns
+        digest.update(f"{found.path}\0{found.size}\0{modified}\0".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 def _fingerprint(setup: Setup) -> str:

@@ -147,7 +147,7 @@ def make_prints(
     `kept` may be shared by versions: a file is known by its path, size and time, and committed files never change.
     """
     ordered = sorted(paths)
-    folder = kept / sha256_json([code_version(), repr(rule)])[:16]
+    folder = kept / sha256_json([code_version(), repr(rule)])[:16] / "fingerprint"
     tasks = [Task(_key(path), path) for path in ordered]
     outcomes = map_shards(FingerprintFile(rule), tasks, folder, limits)
     for path, outcome in zip(ordered, outcomes, strict=True):

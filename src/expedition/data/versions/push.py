@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import parse_qs, urlsplit
 
 from expedition.data.compliance import require_approval
 from expedition.data.versions.index import LINEAGE
@@ -112,6 +113,7 @@ def push_version(
     done = {}
     for name in names:
         pusher = _Pusher(ws, target, version, name, check, threads or THREADS, progress)
+        pusher.endpoint = parse_qs(urlsplit(place).query).get("endpoint", [None])[0]
         done[name] = pusher.run(manifests[name])
     return {
         "version": version,
@@ -145,6 +147,8 @@ class _Pusher:
         self.ws, self.target, self.version, self.dataset = ws, target, version, dataset
         self.check, self.threads, self.progress = check, threads, progress
         self.folder = layout.dataset(version, dataset)
+        self.endpoint: str | None = None
+        """Address of a store that is not its cloud's own; stands in the events."""
         identity = sha256_bytes(f"{target.describe()}\0{self.folder}".encode())[:24]
         self.journal = _Journal(ws.scratch("push") / f"{identity}.jsonl")
 
@@ -281,7 +285,13 @@ class _Pusher:
 
     def _event(self, kind: str, **fields: Any) -> None:
         self.ws.events("data").append(
-            kind, dataset=self.dataset, version=self.version, place=self.target.describe(), check=self.check, **fields
+            kind,
+            dataset=self.dataset,
+            version=self.version,
+            place=self.target.describe(),
+            endpoint=self.endpoint,
+            check=self.check,
+            **fields,
         )
 
 

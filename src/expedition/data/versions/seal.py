@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from expedition.data.engine import Outcome
+from expedition.data.engine import Limits, Outcome
 from expedition.data.tokenizer.tokenizer import FILES
-from expedition.data.versions.assemble import publish, upload_link
+from expedition.data.versions.assemble import publish, put_surely, upload_link
 from expedition.data.versions.croissant import CROISSANT, describe
+from expedition.data.versions.dropped import write_dropped
 from expedition.data.versions.index import (
     DROPPED,
     INDEX,
@@ -20,7 +21,6 @@ from expedition.data.versions.index import (
     STATISTICS,
     BuiltShard,
     Provenance,
-    write_dropped,
     write_tables,
 )
 from expedition.data.versions.manifest import SCHEMA, compose, listed_files
@@ -55,16 +55,24 @@ class Build:
     provenance: Mapping[str, Provenance]
     sources: Sequence[dict[str, Any]]
     """One row a used source: name, kind, approval_id, licence, policy, acquired_at."""
-    dropped: Sequence[Mapping[str, Any]]
-    """Rows of `index.DROPPED_SCHEMA`."""
+    dropped: Sequence[Path]
+    """Files of `index.DROPPED_SCHEMA`, sorted, one after the other: see `dropped.Dropped.parts`."""
     report: Mapping[str, Any]
     tokenizer_folder: Path
 
 
 def seal(
-    ws: Workspace, lease: Lease, build: Build, plan: ShardPlan, outcomes: Sequence[Outcome], workdir: Path
+    ws: Workspace,
+    lease: Lease,
+    build: Build,
+    plan: ShardPlan,
+    outcomes: Sequence[Outcome],
+    workdir: Path,
+    limits: Limits | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Publish every data set of the plan; returns their manifests by data set. The training data set comes last.
+
+    Tables are made by workers within `limits`; None: in the calling process.
 
     Idempotent until the manifest is there; a finished version must not be sealed again.
     """
@@ -73,9 +81,11 @@ def seal(
     manifests: dict[str, dict[str, Any]] = {}
     for dataset in sorted(built, key=lambda name: name == plan.dataset):
         dropped = build.dropped if dataset == plan.dataset else []
-        manifests[dataset] = _seal_one(
-            ws, lease, build, dataset, built[dataset], dropped, workdir / f"tables-{dataset}"
-        )
+        tables = workdir / f"tables-{dataset}"
+        tables.mkdir(parents=True, exist_ok=True)
+        write_tables(tables, built[dataset], build.provenance, limits)
+        write_dropped(tables / DROPPED, dropped)
+        manifests[dataset] = _seal_one(ws, lease, build, dataset, built[dataset], tables)
     return manifests
 
 
@@ -85,14 +95,10 @@ def _seal_one(
     build: Build,
     dataset: str,
     shards: list[BuiltShard],
-    dropped: Iterable[Mapping[str, Any]],
     tables: Path,
 ) -> dict[str, Any]:
     version = str(build.identity["version"])
     folder = layout.dataset(version, dataset)
-    tables.mkdir(parents=True, exist_ok=True)
-    write_tables(tables, shards, build.provenance)
-    write_dropped(tables / DROPPED, dropped)
     identity = {**build.identity, "dataset": dataset}
     manifest = compose(identity, shards, tables, list(build.sources))
     shutil.copytree(build.tokenizer_folder, tables / TOKENIZER, dirs_exist_ok=True)
@@ -106,8 +112,13 @@ def _seal_one(
             continue
         lease.check()
         upload_link(ws, f"{folder}/{name}", tables / name)
-    ws.write_json(f"{folder}/{REPORT}", report, schema=REPORT_SCHEMA)
+    _write_surely(ws, f"{folder}/{REPORT}", report, REPORT_SCHEMA)
     lease.check()
     sign_version(ws, identity, body, sha256_file(tables / LINEAGE), manifest["content_hash"])
-    ws.write_json(layout.manifest(version, dataset), manifest, schema=f"{SCHEMA}/1")
+    _write_surely(ws, layout.manifest(version, dataset), manifest, f"{SCHEMA}/1")
     return manifest
+
+
+def _write_surely(ws: Workspace, key: str, value: dict[str, Any], schema: str) -> None:
+    size = len(json_artefact(value, schema))
+    put_surely(ws, key, size, lambda: ws.write_json(key, value, schema=schema))

@@ -6,7 +6,7 @@ Readers need no tar library: the index holds the offset and size of every payloa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +61,18 @@ def npy(tokens: bytes) -> bytes:
     return _MAGIC + len(body).to_bytes(2, "little") + body + tokens
 
 
-def write_shard(path: Path, chunks: Iterable[pa.Table]) -> list[dict[str, Any]]:
-    """Write documents (`ROW_SCHEMA`, in this order) to a tar at `path`; returns one `PLACED_SCHEMA` row each."""
-    placed: list[dict[str, Any]] = []
+def write_shard(path: Path, chunks: Iterable[pa.Table]) -> Iterator[dict[str, Any]]:
+    """Write documents (`ROW_SCHEMA`, in this order) to a tar at `path`; yields one `PLACED_SCHEMA` row each.
+
+    The tar is whole when the iterator is used up.
+    """
+    number = 0
     with path.open("wb") as file, TarWriter(file) as tar:
         for chunk in chunks:
             for batch in chunk.to_batches(max_chunksize=64):
-                placed.extend(_add(tar, len(placed) + number, row) for number, row in enumerate(batch.to_pylist()))
-    return placed
+                for row in batch.to_pylist():
+                    yield _add(tar, number, row)
+                    number += 1
 
 
 def _add(tar: TarWriter, number: int, row: dict[str, Any]) -> dict[str, Any]:

@@ -29,8 +29,8 @@ from expedition.workspace.workspace import ARTEFACT_WRITTEN
 
 CLAIM = "push.claim.json"
 """Left in a destination by a push that is not finished; gone when the version is whole there."""
-DERIVED_PREFIX = "index/pack-"
-"""Pack plans: made from the index by whoever reads the version, can be deleted and made again."""
+DERIVED_PREFIXES = ("index/documents-", "index/pack-")
+"""Index and pack plans: made by whoever reads the version, can be deleted and made again."""
 AHEAD_BYTES = 16 << 20
 """From this size on, hashing a file overlaps reading it."""
 
@@ -314,7 +314,7 @@ def _find_extra(store: Store, folder: str, known: set[str], found: Examination) 
     cut = len(folder) + 1
     for key in store.list(folder):
         path = key[cut:]
-        if path in known or path in (MANIFEST, CLAIM, LINEAGE) or path.startswith(DERIVED_PREFIX):
+        if path in known or path in (MANIFEST, CLAIM, LINEAGE) or path.startswith(DERIVED_PREFIXES):
             continue
         # A list may be older than a deletion.
         with suppress(NotFound):

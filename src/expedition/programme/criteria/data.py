@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
 from expedition.programme.evidence import Changed, Measured, NoEvidence, Query, Reader, dataset_versions
 from expedition.programme.schedule import data_lead_weeks
-from expedition.workspace import layout
+from expedition.workspace import Event, layout
 from expedition.workspace.hashes import sha256_json
 
 FIRST_VERSION = "v0.1"
@@ -202,14 +203,56 @@ def runway(reader: Reader) -> Measured:
     raise NoEvidence("needs the consumption rate of a run on the planned cluster")
 
 
+WEB_CONNECTORS = ("common-crawl", "github", "youtube")
+_LOCAL = re.compile(r"(?:localhost|127\.[\d.]+|::1)", re.IGNORECASE)
+LOCAL_SERVERS = "local servers"
+
+
 def pipeline_stages(reader: Reader) -> Measured:
-    web = {"common_crawl", "github", "youtube"}
-    seen = {source["name"] for _, manifest in dataset_versions(reader) for source in manifest["sources"]}
-    pushed = [event for event in reader.events("data.push")]
-    missing = sorted(web - seen)
-    if missing or not pushed:
-        raise NoEvidence(f"not acquired over the web: {', '.join(missing) or 'nothing'}; pushes: {len(pushed)}")
-    return Measured(True)
+    """Whether one version holds what all three web connectors brought, and its push to an object store was read back."""
+    found: list[str] = []
+    for version, manifest in dataset_versions(reader):
+        hosts: dict[str, set[str]] = {name: set() for name in WEB_CONNECTORS}
+        for source in manifest["sources"]:
+            for record in _acquisitions(reader, source["name"]):
+                if record["origin"] in hosts:
+                    hosts[record["origin"]] |= set(record.get("hosts") or ())
+        lacking = [name for name, asked in hosts.items() if not asked]
+        pushes = _read_back(reader, version, manifest)
+        if lacking or not pushes:
+            missing = ", ".join(lacking) or "nothing"
+            found.append(f"{version}: not acquired over the web: {missing}; pushes read back: {len(pushes)}")
+            continue
+        asked = set().union(*hosts.values())
+        stores = [
+            str(event.fields.get("endpoint")) for event in pushes if str(event.fields["place"]).startswith("s3://")
+        ]
+        conditions = []
+        if all(map(_LOCAL.fullmatch, asked)) or (stores and all(map(_LOCAL.search, stores))):
+            conditions.append(LOCAL_SERVERS)
+        if not stores:
+            conditions.append("a folder in place of an object store")
+        note = f"{version}: {', '.join(WEB_CONNECTORS)}; pushed and read back"
+        return Measured(True, note, tuple(conditions))
+    raise NoEvidence("; ".join(found))
+
+
+def _acquisitions(reader: Reader, source: str) -> list[dict[str, Any]]:
+    """The records of what came in of a source."""
+    return [reader.json(key) for key in reader.keys(f"data/acquired/{source}/", ".json")]
+
+
+def _read_back(reader: Reader, version: str, manifest: dict[str, Any]) -> list[Event]:
+    """Finished pushes of exactly this version of which every byte was read back."""
+    digest = reader.file_hash(layout.manifest(version))
+    return [
+        event
+        for event in reader.events("data.push.finished")
+        if event.fields["version"] == version
+        and event.fields["dataset"] == manifest["dataset"]
+        and event.fields["check"] == "read"
+        and event.fields["manifest_sha256"] == digest
+    ]
 
 
 def pipeline_stability(reader: Reader) -> Measured:
