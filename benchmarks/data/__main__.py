@@ -28,10 +28,10 @@ from benchmarks.data.table import ROWS, Row, as_markdown
 ROOT = Path(__file__).resolve().parents[2]
 QUICK: dict[str, list[str]] = {
     "loader": ["--samples", "800", "--rounds", "3"],
-    "loader_s3": ["--samples", "2000", "--rounds", "2"],
+    "loader_s3": ["--samples", "2000", "--rounds", "3"],
     "order": ["--quick"],
-    "engine_warc": ["--megabytes", "60", "--rounds", "2"],
-    "push": ["--files-mib", "16", "16", "16", "64", "--rounds", "2", "--threads", "2", "4"],
+    "engine_warc": ["--megabytes", "60", "--rounds", "3"],
+    "push": ["--files-mib", "16", "16", "16", "64", "--rounds", "3", "--threads", "2", "4"],
     "soak": ["--faults", "60", "--minutes", "1.5"],
     "cameras": ["--quick"],
     "engine_overhead": ["--tasks", "6", "--pages-per-task", "20"],
@@ -92,7 +92,7 @@ def conditions(quick: bool) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "processor": ", ".join(sorted(models)) or platform.machine(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "system": platform.system() + " " + platform.release(),
+        "system": platform.system(),
         "python": platform.python_version(),
         "commit": commit(),
         "quick": quick,
