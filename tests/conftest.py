@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.object_server import ACCESS_KEY, SECRET_KEY, object_server, weed_binary
+from expedition.voyage.object_server import ACCESS_KEY, SECRET_KEY, object_server, weed_binary
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")

@@ -25,14 +25,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.object_server import ACCESS_KEY, SECRET_KEY, object_server
-
 from benchmarks.data import peers
 from benchmarks.data.loader import WINDOW_SHARDS, write_tars
 from expedition.data.loading import ShardSamples
 from expedition.data.loading.cache import ShardReader
 from expedition.data.loading.samples import scan_tar
 from expedition.data.loading.tier import DiskTier
+from expedition.voyage.object_server import ACCESS_KEY, SECRET_KEY, object_server
 from expedition.workspace.hashes import sha256_file
 from expedition.workspace.objects import ObjectStore
 

@@ -31,13 +31,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import obstore
 from obstore.store import S3Store
-from tests.object_server import ACCESS_KEY, SECRET_KEY, object_server, weed_binary
 
 from expedition.data.versions import examine_version, push_version
 from expedition.data.versions.dropped import write_dropped
 from expedition.data.versions.index import DROPPED, LINEAGE, BuiltShard, write_tables
 from expedition.data.versions.manifest import SCHEMA, compose, listed_files
 from expedition.data.versions.sign import sign_version
+from expedition.voyage.object_server import ACCESS_KEY, SECRET_KEY, object_server, weed_binary
 from expedition.workspace import Workspace, layout
 from expedition.workspace.hashes import sha256_file
 from expedition.workspace.objects import ObjectStore

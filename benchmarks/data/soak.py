@@ -37,11 +37,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.data import raw_folder
 from tests.object_faults import FaultProxy, fault_proxy
-from tests.object_server import ACCESS_KEY, SECRET_KEY, object_server, weed_binary
 
 from benchmarks.data.processes import descendants
 from benchmarks.data.soak_warm import CRASHED, Child, WarmProcess
 from benchmarks.data.soak_weather import Clock, LyingServer, fill, object_weather, plant, small_disk, struck_by
+from expedition.voyage.object_server import ACCESS_KEY, SECRET_KEY, object_server, weed_binary
 
 REAL_FAULTS_PER_HOUR = 28.0
 """Assumed: a fault every two minutes over a fleet of some 32 build nodes; 2,000 of them are then 72 hours."""

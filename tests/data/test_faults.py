@@ -16,9 +16,9 @@ from expedition.data.builder import Running, build
 from expedition.data.compliance import Statement, append, read
 from expedition.data.versions import examine_version
 from expedition.errors import ExpeditionError, StorageError
+from expedition.voyage.object_server import weed_binary
 from expedition.workspace import AccessDenied, Workspace, layout
 from tests.object_faults import Fault, FaultProxy, fault_proxy
-from tests.object_server import weed_binary
 
 from . import raw_folder
 from .test_build import SETS, content, programme

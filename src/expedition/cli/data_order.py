@@ -101,7 +101,7 @@ def add(
         list[str] | None, typer.Option(help="Source, shard or document id left out from then on.")
     ] = None,
     mix: Annotated[
-        str | None, typer.Option(help="Shares by kind, such as web=0.5,code=0.5; not given: the planned ones.")
+        str | None, typer.Option(help="Shares by kind, such as web=0.5,code=0.5; not given: the mix in force.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the order; not given: a new one.")] = None,
     trained: Annotated[int, typer.Option(min=0, help="Steps that are done already.")] = 0,

@@ -132,10 +132,6 @@ class WorkerPool:
             raise result.error
         return result
 
-    def is_ready(self, position: int) -> bool:
-        """Whether `take` would not block."""
-        return position in self._ready
-
     def close(self) -> None:
         """End all workers."""
         for worker in self._workers:

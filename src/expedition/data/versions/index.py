@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -330,9 +330,3 @@ def totals(statistics: pa.Table, by: str) -> dict[str, dict[str, int]]:
             cell[name] += row[f"{name}_tokens"]
             cell["expanded_tokens"] += row[f"{name}_tokens"]
     return result
-
-
-def rows_in(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a Parquet file, a batch in memory at a time."""
-    for batch in pq.ParquetFile(path).iter_batches():
-        yield from batch.to_pylist()

@@ -98,10 +98,6 @@ class Prints:
         """Which file these documents are."""
         return _places(self.index)[str(documents)]
 
-    def path_of(self, file: int) -> Path:
-        """The documents of a file."""
-        return Path(_loaded(self.index)[0][file])
-
     def bounds(self, first: int, last: int) -> tuple[int, int]:
         """Numbers of the first document of file `first` and of the one after the last of file `last - 1`."""
         starts = _loaded(self.index)[2]
