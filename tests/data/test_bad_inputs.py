@@ -11,10 +11,13 @@ import socket
 import stat
 import subprocess
 import sys
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -322,7 +325,7 @@ WHOLE = whole_files()
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(sorted(WHOLE)), seed=st.integers(0, 2**32), changes=st.integers(0, 12))
 def test_any_damage_to_any_kind_of_file_ends_in_documents_or_reasons(
-    tmp_path: Path, name: str, seed: int, changes: int
+    tmp_path_factory: pytest.TempPathFactory, name: str, seed: int, changes: int
 ) -> None:
     """Bytes flipped, cut, doubled, moved: never an exception, never a text that cannot be written, always an outcome."""
     draw, data = random.Random(seed), bytearray(WHOLE[name])
@@ -340,15 +343,29 @@ def test_any_damage_to_any_kind_of_file_ends_in_documents_or_reasons(
             data[at : at + 4] = draw.choice((b"\xff" * 4, bytes(4), b"\x7f\xff\xff\xff", b"\0\0\0\x80"))
         else:
             del data[at:]
-    path = tmp_path / name
+    folder = tmp_path_factory.mktemp("damaged")
+    path = folder / name
     path.write_bytes(bytes(data))
     outcome = read_file(path)
     assert outcome.documents or outcome.rejects
     for document in outcome.documents:
         document.text.encode()
     assert all(isinstance(reject.reason, Reason) for reject in outcome.rejects)
-    assert [entry.name for entry in tmp_path.iterdir()] == [name]
-    path.unlink()
+    assert [entry.name for entry in folder.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["header.csv", "nothing.zip", "nothing.parquet"])
+def test_a_whole_file_that_holds_nothing_says_so(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "header.csv":
+        path.write_text("text,n\n")
+    elif name == "nothing.zip":
+        zipfile.ZipFile(path, "w").close()
+    else:
+        pq.write_table(pa.table({"text": pa.array([], pa.string())}), path)
+    outcome = read_file(path)
+    assert not outcome.documents
+    assert [reject.reason for reject in outcome.rejects] == [Reason.EMPTY]
 
 
 def test_every_reason_explains_itself() -> None:

@@ -75,14 +75,19 @@ class Raw:
 
 
 def decode(raw: Raw, rules: DecodeRules) -> Decoded:
-    """Pieces and faults of a raw file. Raises nothing for bad input: every refusal is a `Fault`.
+    """Pieces and faults of a raw file, one at least. Raises nothing for bad input: every refusal is a `Fault`.
 
     Pure in the file's bytes, its name, its companion and the rules; writes nothing.
     """
     try:
         with raw.open() as stream:
             form = sniff(stream.read(HEAD_BYTES), raw.name)
-        yield from _routed(raw, form, rules)
+        nothing = True
+        for found in _routed(raw, form, rules):
+            nothing = False
+            yield found
+        if nothing:
+            raise Refused(Reason.EMPTY, f"{form} that holds nothing")
     except Refused as refused:
         yield Fault(refused.reason, refused.detail, raw.inner)
     except OSError as error:
