@@ -23,7 +23,7 @@ from expedition.errors import InputError
 from expedition.model.config import OmniConfig
 from expedition.model.export_config import config_from_json, config_json, generation_json
 from expedition.model.omni import OmniModel
-from expedition.model.processor import CHAT_TEMPLATE, preprocessor_json, processor_json, tokenizer_config_json
+from expedition.model.processor import preprocessor_json, processor_json, tokenizer_config_json
 from expedition.plan.media import MediaRule
 from expedition.workspace.atomic import commit_file, write_atomic
 
@@ -58,7 +58,7 @@ def to_transformers(
     for stale in (*out_dir.glob("config.json"), *out_dir.glob("model*.safetensors*"), *out_dir.glob(".aside-*")):
         stale.unlink()
     written = [_copy(tokenizer, out_dir)]
-    for name in ("vocabulary.json", "vocab.json", "merges.txt"):
+    for name in ("vocabulary.json", "vocab.json", "merges.txt", "chat_template.jinja"):
         if (tokenizer_dir / name).is_file():
             written.append(_copy(tokenizer_dir / name, out_dir))
     own = tokenizer_dir / "tokenizer_config.json"
@@ -69,8 +69,6 @@ def to_transformers(
         "generation_config.json": generation_json(config),
     }
     written.extend(_write_json(out_dir / name, document) for name, document in documents.items())
-    write_atomic(out_dir / "chat_template.jinja", CHAT_TEMPLATE.encode())
-    written.append(out_dir / "chat_template.jinja")
     written.extend(_write_weights(weights, config, out_dir, dtype, shard_bytes))
     written.append(_write_json(out_dir / "config.json", config_json(config, dtype)))
     return sorted(written)

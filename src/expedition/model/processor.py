@@ -10,7 +10,6 @@ from typing import Any
 from expedition.plan.media import MediaRule
 
 __all__ = [
-    "CHAT_TEMPLATE",
     "MEDIA_TOKENS",
     "call_arguments",
     "preprocessor_json",
@@ -28,20 +27,6 @@ MEDIA_TOKENS = {
     "audio_eos_token": "<|audio_end|>",
 }
 """Names under which `Qwen3OmniMoeProcessor` asks the tokenizer for the tokens around and in place of media."""
-
-CHAT_TEMPLATE = """\
-{%- for message in messages -%}
-<|im_start|>{{ message.role }}
-{% if message.content is string %}{{ message.content }}{% else %}{% for part in message.content -%}
-{%- if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>
-{%- elif part.type == 'video' %}<|vision_start|><|video_pad|><|vision_end|>
-{%- elif part.type == 'audio' %}<|audio_start|><|audio_pad|><|audio_end|>
-{%- elif part.type == 'text' %}{{ part.text }}
-{%- endif %}{% endfor %}{% endif %}<|im_end|>
-{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
-{% endif %}"""
-"""Messages as text; the model is a base model, so documents without a template are its natural input."""
-
 
 def tokenizer_config_json(own: dict[str, Any]) -> dict[str, Any]:
     """The tokenizer's own config plus what the processor asks of it."""

@@ -8,8 +8,10 @@ Verbs (all that other rooms may call):
     compact(vocabulary, counts, entries)               the entries that data uses, closed under merges
     count_ids(encoded, entries) -> counts              what `compact` wants to know
     special_table() -> rows                            id ranges for the design document
+    chat_ids(tokenizer, messages, prompt) -> ids, mask    a conversation, and what of it is learnt
+    check_tokenizer(tokenizer, texts) -> list[Finding]    genuine, equal to the reference, nothing injected
     Vocabulary                                         bytes and merges
-Seams: Encoder (gigatoken, tokenizers); a third needs `encode_batch` and must agree on every probe.
+Seams: Encoder (gigatoken, tiktoken, tokenizers); another needs `encode_batch` and must agree on every probe.
 Imports: errors, workspace.  Imported by: data, train, evaluate, release.
 Reads / writes in the workspace: data/dataset/<version>/tokenizer/ (through data.builder).
 Invariants: ids equal those of Qwen's own tokenizer.json [test_ids_equal_the_reference_on_every_script]; decode undoes
@@ -20,14 +22,29 @@ Read in this order:
     specials.py      the id table
     compact.py       the part that data uses
     fast.py          the encoders
+    chat.py          conversations
     tokenizer.py     what joins them
+    from_texts.py    a compact one from files
+    check.py         whether it is what it says
 Try: pytest tests/data/tokenizer
 """
 
+from expedition.data.tokenizer.chat import chat_ids
+from expedition.data.tokenizer.check import Finding, check_tokenizer
 from expedition.data.tokenizer.compact import compact, count_ids
 from expedition.data.tokenizer.qwen import qwen_vocabulary
 from expedition.data.tokenizer.specials import table as special_table
 from expedition.data.tokenizer.tokenizer import Tokenizer
 from expedition.data.tokenizer.vocabulary import Vocabulary
 
-__all__ = ["Tokenizer", "Vocabulary", "compact", "count_ids", "qwen_vocabulary", "special_table"]
+__all__ = [
+    "Finding",
+    "Tokenizer",
+    "Vocabulary",
+    "chat_ids",
+    "check_tokenizer",
+    "compact",
+    "count_ids",
+    "qwen_vocabulary",
+    "special_table",
+]

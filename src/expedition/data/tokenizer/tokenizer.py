@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from expedition.data.tokenizer.chat import CHAT_TEMPLATE
 from expedition.data.tokenizer.fast import Encoder, choose_encoder
 from expedition.data.tokenizer.specials import END_OF_TEXT, added_tokens
 from expedition.data.tokenizer.vocabulary import Vocabulary, added_fingerprint, tokenizer_json, vocabulary_of
@@ -21,7 +22,8 @@ from expedition.workspace.schema import checked_schema
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
 VOCABULARY_FILE = "vocabulary.json"
-FILES = (CONFIG_FILE, TOKENIZER_FILE, VOCABULARY_FILE)
+CHAT_FILE = "chat_template.jinja"
+FILES = (CHAT_FILE, CONFIG_FILE, TOKENIZER_FILE, VOCABULARY_FILE)
 SCHEMA = "data.vocabulary"
 
 
@@ -77,7 +79,7 @@ class Tokenizer:
 
     @cached_property
     def _encoder(self) -> Encoder:
-        return choose_encoder(tokenizer_json(self.vocabulary, []), self._checked_encoder)
+        return choose_encoder(self.vocabulary, self._checked_encoder)
 
     @property
     def encoder_name(self) -> str:
@@ -110,6 +112,7 @@ class Tokenizer:
     def save(self, folder: Path) -> None:
         """Write the folder that `load` and transformers' `PreTrainedTokenizerFast.from_pretrained` read."""
         write_atomic(folder / TOKENIZER_FILE, tokenizer_json(self.vocabulary, self.added))
+        write_atomic(folder / CHAT_FILE, CHAT_TEMPLATE.encode())
         write_atomic(folder / CONFIG_FILE, canonical_json(self._config()) + b"\n")
         description = {
             "schema": f"{SCHEMA}/1",

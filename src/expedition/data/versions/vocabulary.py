@@ -14,7 +14,7 @@ from expedition.data.engine.shard import Summary
 from expedition.data.engine.tables import read_batches
 from expedition.data.records import PLACEHOLDER
 from expedition.data.tokenizer import Tokenizer, compact, count_ids, qwen_vocabulary
-from expedition.data.tokenizer.tokenizer import FILES
+from expedition.data.tokenizer.tokenizer import CHAT_FILE, FILES
 from expedition.data.versions.assemble import Prepared
 from expedition.data.versions.plan import is_heldout
 from expedition.errors import CheckFailed
@@ -41,8 +41,12 @@ def tokenizer_for(
     if parent is not None:
         folder.mkdir(parents=True, exist_ok=True)
         for name in FILES:
-            data = ws.store.read(f"{layout.dataset(parent)}/tokenizer/{name}")
-            (folder / name).write_bytes(data)
+            key = f"{layout.dataset(parent)}/tokenizer/{name}"
+            # A parent made before tokenizers kept their chat template has every file but that one.
+            if name != CHAT_FILE or ws.store.exists(key):
+                (folder / name).write_bytes(ws.store.read(key))
+        if not (folder / CHAT_FILE).exists():
+            Tokenizer.load(folder).save(folder)
         return folder
     vocabulary = qwen_vocabulary()
     if plan.compact_entries is None:
