@@ -6,11 +6,11 @@ a special id.
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,12 +41,26 @@ _LATER_MARKS = (
 gigatoken 0.10 and of Python sorts them): found by comparing each code point beside marks of eight classes, both ways."""
 
 
-def _characters(ranges: str) -> str:
-    ends = [(part.split("-")[0], part.split("-")[-1]) for part in ranges.split(",")]
-    return "[" + "".join(f"{chr(int(first, 16))}-{chr(int(last, 16))}" for first, last in ends) + "]"
+def _table(ranges: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    table = np.zeros(0x20000, np.bool_)
+    for part in ranges.split(","):
+        first, _, last = part.partition("-")
+        table[int(first, 16) : int(last or first, 16) + 1] = True
+    return table
 
 
-_LATER = re.compile(_characters(_LATER_MARKS))
+_LATER = _table(_LATER_MARKS)
+_FIRST_LATER = int(np.argmax(_LATER))
+
+
+def has_later_marks(text: str) -> bool:
+    """Whether a text has a mark on whose order Unicode versions disagree."""
+    if text.isascii():
+        return False
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    codes = codes[codes >= _FIRST_LATER]
+    return bool(len(codes)) and bool(_LATER[np.minimum(codes, len(_LATER) - 1)].any())
+
 
 _Ids = np.ndarray[Any, np.dtype[np.int32]]
 
@@ -85,8 +99,11 @@ class GigatokenEncoder:
         self._tokenizer = gigatoken.Tokenizer.from_json(plain_json)
 
     def encode_batch(self, texts: Sequence[str]) -> list[_Ids]:
-        lists = self._tokenizer.encode_batch_list(list(texts), parallel=False)
-        return [np.array(item, np.int32) for item in lists]
+        # One array of all ids with the documents' ends; lists of Python numbers would cost as much as the encoding.
+        layout = self._tokenizer.encode_batch(list(texts), parallel=False).layout
+        ids = np.asarray(layout.content.data).astype(np.int32)
+        ends = np.asarray(layout.offsets.data).tolist()
+        return [ids[start:end] for start, end in pairwise(ends)]
 
 
 class TiktokenEncoder:
@@ -113,7 +130,7 @@ class SafeEncoder:
         self._reference: ReferenceEncoder | None = None
 
     def encode_batch(self, texts: Sequence[str]) -> list[_Ids]:
-        doubtful = [place for place, text in enumerate(texts) if not text.isascii() and _LATER.search(text)]
+        doubtful = [place for place, text in enumerate(texts) if has_later_marks(text)]
         if not doubtful:
             return self._fast.encode_batch(texts)
         self._reference = self._reference or self._make()
