@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKSPACE ?= voyage
 
-.PHONY: venv rehearse test lint bench bench-data docs browser clean
+.PHONY: venv rehearse test lint bench bench-data bench-quality docs browser clean
 
 venv: $(STAMP)
 
@@ -34,6 +34,10 @@ bench: venv
 # BENCH="--quick": within 8 minutes; BENCH="--pages DIR": real HTML files for the rows that read pages.
 bench-data: venv
 	$(BIN)/python -m benchmarks.data $(BENCH)
+
+# BENCH="--quick"; BENCH="--open DIR": where the labelled sets lie.
+bench-quality: venv
+	$(BIN)/python -m benchmarks.quality $(BENCH)
 
 docs: venv
 	$(BIN)/python scripts/generate_docs.py

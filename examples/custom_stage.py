@@ -2,8 +2,11 @@
 
     python examples/custom_stage.py
 
-A stage is a pure function on a batch of documents that says why it dropped each. Add it to
-`expedition/data/stages/catalogue.py` and name it in the programme's `data.stages`.
+A stage is a pure function on a batch of documents that says why it dropped each. In a package of your own, name it as an
+entry point, install the package beside Expedition, and name the stage in the programme's `data.stages`:
+
+    [project.entry-points."expedition.stages"]
+    no_shouting = "your_package.no_shouting:NoShouting"
 """
 
 from __future__ import annotations
@@ -18,13 +21,13 @@ class NoShouting:
     """Drops documents of which more than `share` of the letters are capitals."""
 
     name = "no_shouting"
-    kinds = frozenset({"web"})
 
-    def __init__(self, share: float = 0.7) -> None:
-        self.share = share
+    def __init__(self, kinds: frozenset[str], share: float = 0.7) -> None:
+        self.kinds, self.share = kinds, share
 
     def __call__(self, batch: pa.RecordBatch) -> StageResult:
-        shouts = [self._shouts(text) for text in batch["text"].to_pylist()]
+        rows = zip(batch["kind"].to_pylist(), batch["text"].to_pylist(), strict=True)
+        shouts = [kind in self.kinds and self._shouts(text) for kind, text in rows]
         ids = batch["id"].to_pylist()
         dropped = tuple(Dropped(name, "shouting") for name, bad in zip(ids, shouts, strict=True) if bad)
         return StageResult(batch.filter(pa.array([not bad for bad in shouts])), dropped)
@@ -37,4 +40,4 @@ class NoShouting:
 if __name__ == "__main__":
     calm = Document("1", "demo", "web", "a.txt", "A calm page about two red circles.")
     loud = Document("2", "demo", "web", "b.txt", "BUY NOW, ONLY TODAY")
-    print(NoShouting()(document_batch([calm, loud])).dropped)
+    print(NoShouting(frozenset({"web"}))(document_batch([calm, loud])).dropped)

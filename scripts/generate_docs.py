@@ -36,6 +36,7 @@ def main(folder: Path) -> None:
         "programme-file.md": programme_file(),
         "criteria.md": criteria(),
         "exit-codes.md": exit_codes(),
+        "stages.md": stages(),
     }
     for name, text in pages.items():
         (folder / name).write_text(MARK + text)
@@ -55,15 +56,76 @@ def architecture() -> str:
     return text
 
 
+def stages() -> str:
+    """Every stage in the words of its class, the lists of each kind, and how to add one."""
+    from expedition.data.stages import STAGES
+
+    told = _stage_docstrings()
+    text = (
+        "# Stages\n\nA stage is a pure function on a batch of documents: batch in, batch out, and a reason for every "
+        "document that it dropped or changed. The programme file names the stages of each kind (`data.stages`); every build "
+        "counts documents before and after each, by reason (`data/dataset/VERSION/report.json`, the governance page).\n\n"
+        "| kind | stages of the preset `w26`, in order |\n|---|---|\n"
+    )
+    for kind, names in sorted(load_programme("w26").data.stages.items()):
+        text += f"| {kind} | {', '.join(f'[{name}](#{name})' for name in names)} |\n"
+    text += (
+        "\nThen, over all documents at once: exact and near copies, lines of a site ([below](#over-all-documents)).\n"
+    )
+    for name in STAGES:
+        text += f"\n## {name}\n\n```text\n{told[name]}\n```\n"
+    text += "\n## Over all documents\n"
+    for path in ("dedup/near.py", "dedup/media.py", "dedup/resolve.py", "dedup/lines.py"):
+        source = SOURCE / "data" / "stages" / path
+        if source.exists():
+            tree = ast.parse(source.read_text())
+            said = [ast.get_docstring(tree), *(ast.get_docstring(node) for node in tree.body if _is_rule(node))]
+            title = path.split("/")[1][:-3]
+            text += f"\n### {title}\n\n```text\n" + "\n\n".join(filter(None, said)) + "\n```\n"
+    example = (SOURCE.parents[1] / "examples" / "custom_stage.py").read_text()
+    return text + f"\n## A stage of your own\n\n`examples/custom_stage.py`:\n\n```python\n{example}```\n"
+
+
+def _is_rule(node: ast.stmt) -> bool:
+    return isinstance(node, ast.ClassDef) and "Reasons:" in (ast.get_docstring(node) or "")
+
+
+def _stage_docstrings() -> dict[str, str]:
+    """Stage name → docstring of the class whose `name` it is."""
+    found = {}
+    for path in sorted((SOURCE / "data" / "stages").rglob("*.py")):
+        module = ast.parse(path.read_text()).body
+        constants = {name: value for name, value in map(_named_text, module) if name}
+        for node in module:
+            if isinstance(node, ast.ClassDef):
+                fields = dict(map(_named_text, node.body))
+                name = constants.get(fields.get("name", ""), fields.get("name"))
+                if name:
+                    found[name] = ast.get_docstring(node) or ""
+    return found
+
+
+def _named_text(node: ast.stmt) -> tuple[str, str]:
+    """(name, value) of `name: type = "value"` or `name: type = CONSTANT`; empty for anything else."""
+    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            return node.target.id, node.value.value
+        if isinstance(node.value, ast.Name):
+            return node.target.id, node.value.id
+    return "", ""
+
+
 def command_line() -> str:
     """Every verb with its options."""
     text = "# Command line\n\nEvery verb takes `--workspace`, `--json`; exit codes: [exit-codes.md](exit-codes.md).\n"
     for group, (module, line) in GROUPS.items():
         app = importlib.import_module(f"expedition.cli.{module}").app
         command: Any = typer.main.get_command(app)
-        verbs = getattr(command, "commands", None)
+        verbs = getattr(command, "commands", {})
+        # A group may do something of its own, without a verb.
+        own = {"": command} if not verbs or command.invoke_without_command else {}
         text += f"\n## expedition {group}\n\n{line}\n"
-        for name, verb in (verbs or {"": command}).items():
+        for name, verb in {**own, **verbs}.items():
             text += _verb(f"expedition {group} {name}".strip(), verb)
     return text
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from expedition.voyage.object_server import ACCESS_KEY, SECRET_KEY, object_server, weed_binary
+
+if TYPE_CHECKING:
+    from tests.governed import Governed
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
@@ -43,3 +47,11 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return str(tmp_path / "workspace")
     endpoint = request.getfixturevalue("s3_endpoint")
     return f"s3://expedition/{tmp_path.name}?endpoint={endpoint}"
+
+
+@pytest.fixture(scope="session")
+def governed(tmp_path_factory: pytest.TempPathFactory) -> Governed:
+    """A small real workspace with one version; see `tests.governed`. Copy it to change it."""
+    from tests.governed import make
+
+    return make(tmp_path_factory.mktemp("governed"))

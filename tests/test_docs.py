@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("architecture.md", "cli.md", "programme-file.md", "criteria.md", "exit-codes.md")
+PAGES = ("architecture.md", "cli.md", "programme-file.md", "criteria.md", "exit-codes.md", "stages.md")
 
 
 @pytest.fixture(scope="module")

@@ -84,8 +84,8 @@ def run_one(name: str, options: argparse.Namespace, out: Path) -> dict[str, Any]
     return found
 
 
-def conditions(quick: bool) -> dict[str, Any]:
-    """The machine, the versions on both sides, and the code."""
+def machine() -> dict[str, Any]:
+    """Cores, processor, memory, system, interpreter."""
     cpus = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     models = {line.split(":", 1)[1].strip() for line in cpus if line.startswith("model name")}
     return {
@@ -94,6 +94,13 @@ def conditions(quick: bool) -> dict[str, Any]:
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": platform.system(),
         "python": platform.python_version(),
+    }
+
+
+def conditions(quick: bool) -> dict[str, Any]:
+    """The machine, the versions on both sides, and the code."""
+    return {
+        **machine(),
         "commit": commit(),
         "quick": quick,
         "versions": {name: _version(name) for name in OURS},
@@ -134,10 +141,10 @@ def written(table: str, around: dict[str, Any], parts: dict[str, dict[str, Any]]
     return "\n".join(lines)
 
 
-def put_between_marks(path: Path, text: str) -> None:
+def put_between_marks(path: Path, text: str, marks: tuple[str, str] = MARKS) -> None:
     """Replace what lies between the marks of a page. Raises ValueError where it has none."""
     page = path.read_text(encoding="utf-8")
-    start, end = page.index(MARKS[0]) + len(MARKS[0]), page.index(MARKS[1])
+    start, end = page.index(marks[0]) + len(marks[0]), page.index(marks[1])
     path.write_text(f"{page[:start]}\n\n{text}\n\n{page[end:]}", encoding="utf-8")
 
 

@@ -1,6 +1,7 @@
 """Deduplication of any number of gigabytes of generated text on this machine's disk, by the path that a build takes.
 
     .venv/bin/python benchmarks/data/dedup_scale.py --gigabytes 20 --memory-mib 256 --workers 2 --folder /scratch/dedup
+    .venv/bin/python benchmarks/data/dedup_scale.py --documents 10000000 --mean-words 130 --folder /scratch/dedup
 
 Generates the documents (made_text.py) if the folder has them not yet, finds the copies by exchange, compares with what
 was planted, and prints one JSON document. A killed run goes on with the same command; its figures then cover only what
@@ -34,8 +35,16 @@ from expedition.data.versions.copies import Copies
 from expedition.data.versions.repeats import Repeats, find_repeats
 
 FILE_BYTES = 32 << 20
-_STEPS = ("fingerprints", "exact", "gone", "bands", "verify", "pictures")
-_SHARES = {"fingerprints": 0.75, "exact": 0.012, "gone": 0.013, "bands": 0.055, "verify": 0.15, "pictures": 0.01}
+_STEPS = ("fingerprints", "exact", "gone", "bands", "verify", "media", "media-verify")
+_SHARES = {
+    "fingerprints": 0.66,
+    "exact": 0.02,
+    "gone": 0.02,
+    "bands": 0.1,
+    "verify": 0.17,
+    "media": 0.01,
+    "media-verify": 0.01,
+}
 """Shares of the time, as measured on two cores: for the estimate of what is left, no result."""
 
 
@@ -98,8 +107,9 @@ def generate(folder: Path, options: argparse.Namespace) -> tuple[list[Path], int
     with tempfile.TemporaryDirectory() as name:
         tried = sample((0, 2000), Path(name))
     each = max(1, int(FILE_BYTES / (tried["text_bytes"] / tried["documents"])))
-    files = max(1, round(options.gigabytes * 1e9 / FILE_BYTES))
-    tasks = [Task(f"made-{number:06d}", (number * each, (number + 1) * each)) for number in range(files)]
+    wanted = options.documents or max(1, round(options.gigabytes * 1e9 / FILE_BYTES)) * each
+    files = -(-wanted // each)
+    tasks = [Task(f"made-{n:06d}", (n * each, min((n + 1) * each, wanted))) for n in range(files)]
     started = time.perf_counter()
 
     def told(step: Progress) -> None:
@@ -107,10 +117,10 @@ def generate(folder: Path, options: argparse.Namespace) -> tuple[list[Path], int
             left = (time.perf_counter() - started) * (step.total / step.done - 1)
             sys.stderr.write(f"generated {step.done}/{step.total} files, about {left:.0f} s left\n")
 
-    place = folder / f"documents-{options.mean_words}"
+    place = folder / f"documents-{options.mean_words}{f'-{wanted}' if options.documents else ''}"
     outcomes = map_shards(sample, tasks, place, Limits(workers=options.workers), told)
     text_bytes = sum(item.summary["text_bytes"] for item in outcomes)
-    return [item.folder / "documents.arrow" for item in outcomes], files * each, text_bytes
+    return [item.folder / "documents.arrow" for item in outcomes], wanted, text_bytes
 
 
 def judge(copies: Copies, documents: int) -> dict[str, Any]:
@@ -155,6 +165,7 @@ def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=0.1)
+    parser.add_argument("--documents", type=int, help="how many, instead of --gigabytes")
     parser.add_argument("--memory-mib", type=int, default=256)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--mean-words", type=int, default=400)
@@ -173,7 +184,7 @@ def main() -> None:
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Generate, compare, judge."""
     paths, documents, text_bytes = generate(folder, options)
-    work = folder / f"work-{options.gigabytes:g}-{options.memory_mib}"
+    work = folder / f"work-{options.documents or f'{options.gigabytes:g}'}-{options.memory_mib}"
     if options.anew:
         shutil.rmtree(work, ignore_errors=True)
     clock, sampler = Clock(), Sampler(work)

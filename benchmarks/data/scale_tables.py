@@ -45,11 +45,17 @@ RANGE_BYTES = 8 << 20
 CORE_YEAR_S = 365.25 * 86400
 
 
-def tables(rates: dict[str, Any], scale: dict[str, Any]) -> str:
+def tables(rates: dict[str, Any], scale: dict[str, Any], *more: dict[str, Any]) -> str:
     """All tables as Markdown."""
     tokens = {str(share.kind): share.tokens for share in load_programme().data.mix.shares}
     work = _work(tokens, rates, scale)
-    parts = [_sizes(tokens), _stages(work, rates, scale), _traffic(tokens), _dedup(rates, scale), _measured(scale)]
+    parts = [
+        _sizes(tokens),
+        _stages(work, rates, scale),
+        _traffic(tokens),
+        _dedup(rates, scale),
+        _measured(scale, *more),
+    ]
     return "\n\n".join(parts)
 
 
@@ -174,20 +180,30 @@ def _dedup(rates: dict[str, Any], scale: dict[str, Any]) -> str:
     return f"### Deduplication of snapshots\n\n{note}\n\n{_table(head, rows)}"
 
 
-def _measured(scale: dict[str, Any]) -> str:
-    truth = scale["truth"]
-    rows = [
-        ["documents, bytes of text", f"{scale['documents']:,}, {_bytes(scale['text_bytes'])}"],
-        ["workers, memory setting", f"{scale['workers']}, {_bytes(scale['memory_setting_bytes'])}"],
-        ["wall, processor time", f"{scale['wall_s']:.0f} s, {scale['cpu_s']:.0f} s"],
-        ["text a processor second", f"{scale['text_bytes_per_cpu_s'] / 1e6:.1f} MB"],
-        ["peak resident, a worker", _bytes(scale["peak_resident_bytes_of_a_worker"])],
-        ["peak on disk, fingerprints and runs", _bytes(scale["peak_work_disk_bytes"])],
-        ["pairs proposed, compared", f"{scale['proposed_pairs']:,}, {scale['compared_pairs']:,}"],
-        ["recall, precision", f"{truth['recall']:.4f}, {truth['precision']:.4f}"],
-        ["boilerplate dropped", f"{truth['boilerplate_dropped']} of {truth['boilerplate']:,}"],
+def _measured(*runs: dict[str, Any]) -> str:
+    head, *rows = zip(*map(_run_column, runs), strict=True)
+    names = ["what", "documents, bytes of text", "workers, memory setting", "wall, processor time", "text a processor second",
+             "peak resident, a worker", "peak resident, all processes", "peak on disk, fingerprints and runs",
+             "pairs proposed, compared", "recall, precision", "boilerplate dropped"]  # fmt: skip
+    table = _table([names[0], *head], [[name, *cells] for name, cells in zip(names[1:], rows, strict=True)])
+    return f"### Real runs\n\nMeasured (`benchmarks/data/dedup_scale.py`).\n\n{table}"
+
+
+def _run_column(run: dict[str, Any]) -> list[str]:
+    truth = run["truth"]
+    return [
+        f"{_bytes(run['text_bytes'])}, {run['text_bytes'] / run['documents']:,.0f} bytes a document",
+        f"{run['documents']:,}, {_bytes(run['text_bytes'])}",
+        f"{run['workers']}, {_bytes(run['memory_setting_bytes'])}",
+        f"{run['wall_s']:.0f} s, {run['cpu_s']:.0f} s",
+        f"{run['text_bytes_per_cpu_s'] / 1e6:.1f} MB",
+        _bytes(run["peak_resident_bytes_of_a_worker"]),
+        _bytes(run["peak_resident_bytes_of_all"]),
+        _bytes(run["peak_work_disk_bytes"]),
+        f"{run['proposed_pairs']:,}, {run['compared_pairs']:,}",
+        f"{truth['recall']:.4f}, {truth['precision']:.4f}",
+        f"{truth['boilerplate_dropped']} of {truth['boilerplate']:,}",
     ]
-    return "### A real run\n\nMeasured (`benchmarks/data/dedup_scale.py`).\n\n" + _table(["what", "figure"], rows)
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
@@ -215,9 +231,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rates", type=Path, default=HERE / "stage_rates.json")
     parser.add_argument("--scale", type=Path, default=HERE / "dedup_scale.json")
+    parser.add_argument(
+        "--documents", type=Path, default=HERE / "dedup_documents.json", help="a second run, if it is there"
+    )
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
-    made = tables(*(json.loads(path.read_text(encoding="utf-8")) for path in (options.rates, options.scale)))
+    paths = (options.rates, options.scale, options.documents)
+    made = tables(*(json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()))
     if options.write is None:
         sys.stdout.write(made + "\n")
         return

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from expedition.data.decode import archives, audio, books, driving, html, image, tables, video, webarchive, yaml_safe
+from expedition.data.extract import prepare
 from expedition.data.sources import read_file
 
 WARM = (archives, audio, books, driving, html, image, tables, video, webarchive, yaml_safe)
@@ -23,6 +24,7 @@ def status_bytes(field: str) -> int:
 
 def main() -> None:
     """One JSON line a file."""
+    prepare()
     for path in sorted(Path(sys.argv[1]).iterdir()):
         Path("/proc/self/clear_refs").write_text("5")
         idle = status_bytes("VmRSS")

@@ -12,15 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from expedition.data.quality.panels import Reader
+from expedition.data.quality.panels import panels as all_panels
 from expedition.plan import load_programme
 from expedition.plan.models import Programme
 from expedition.watch.catalogue import CATALOGUE, describe
 from expedition.watch.incidents import IncidentReport, open_incident
 from expedition.watch.segments import MetricWriter
-from expedition.watch.web.governance import language_class, stage_rate
-from expedition.watch.web.page import write_page
-from expedition.watch.web.views import POINTS, thin
+from expedition.watch.web.static.page import write_page
+from expedition.watch.web.static.views import POINTS, thin
 from expedition.workspace import Workspace
+from tests.governed import Governed
 
 EVIL = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -117,12 +119,16 @@ def test_every_metric_has_unit_meaning_and_view() -> None:
     assert found is not None and found.name == "load_cv/{layer}" and describe("nothing/of/ours") is None
 
 
-def test_dialects_and_minority_languages_are_named() -> None:
-    assert [language_class(code) for code in ("en", "yue", "cy", "und", "gsw", "zh-Hant")] == [
-        "large", "dialect", "minority", "unknown", "dialect", "large"]  # fmt: skip
-
-
-def test_stage_rates_come_from_the_report() -> None:
-    cell = {"stage": "pii", "in": 100, "dropped": {"x": 3}, "changed": {"redacted": 2}}
-    report = {"stages": [cell, {**cell, "changed": {}, "dropped": {}}]}
-    assert stage_rate(report, "pii") == 0.025 and stage_rate(report, "toxicity") is None
+def test_static_page_has_the_figures_of_the_panels(governed: Governed, tmp_path: Path) -> None:
+    own = governed.copy(tmp_path / "own")
+    assert all(
+        write_page(own.ws, own.programme)["views"][name]["present"] for name in ("shares", "languages", "safety")
+    )
+    page = own.ws.store.read("watch/index.html").decode()
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
+    assert found is not None
+    views = json.loads(found[1])["views"]
+    panels = {panel.name: panel for panel in all_panels(Reader(own.ws, own.programme.data).read())}
+    assert views["shares"]["data"]["tokens"] == sum(row["expanded_tokens"] for row in panels["sources"].rows)
+    assert [row["pii"] for row in views["safety"]["data"]] == [row["pii_rate"] for row in panels["safety"].rows]
+    assert not views["alignment"]["present"]

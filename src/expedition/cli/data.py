@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from expedition.cli import data_acquire, data_issue, data_load, data_order, data_trace, data_versions
+from expedition.cli import data_acquire, data_issue, data_load, data_order, data_text, data_trace, data_versions
 from expedition.cli.options import JsonOption, PresetOption, ProgrammeOption, SetOption, WorkspaceOption, open_session
 
 app = typer.Typer(help="Build, inspect and compare dataset versions.", no_args_is_help=True)
@@ -118,22 +118,27 @@ def show(version: VersionArgument, workspace: WorkspaceOption = "voyage", json: 
 
 @app.command()
 def quality(
-    data: DataArgument,
-    version: Annotated[str, typer.Option("--version", help="Version to judge.")] = "v0.1",
+    data: Annotated[Path | None, typer.Argument(help="Data folder, for its truth file and labelled sets.")] = None,
+    version: Annotated[str | None, typer.Option("--version", help="Version to judge; the newest if not given.")] = None,
     truth: Annotated[Path | None, typer.Option("--truth", help="Truth file; DATA/truth.jsonl if not given.")] = None,
     labelled: Annotated[
         Path | None, typer.Option("--labelled", help="Folder of labelled sets; DATA if not given.")
     ] = None,
     workspace: WorkspaceOption = "voyage",
+    programme: ProgrammeOption = None,
+    preset: PresetOption = None,
+    sets: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Judge the detectors by planted truth and labelled sets; writes reports/data-quality.json."""
+    """Report what the workspace holds of data, and detectors against evidence: reports/data-quality.md and .json."""
     from expedition.data import judge
 
-    session = open_session(workspace, json=json)
-    session.output.result(judge(session.ws, version, data, truth=truth, labelled=labelled))
+    session = open_session(workspace, programme, preset, sets, json)
+    plan = session.programme.data
+    found = judge(session.ws, version, data, truth=truth, labelled=labelled, plan=plan)
+    session.output.result(found, text=session.ws.store.read("reports/data-quality.md").decode())
 
 
-for _more in (data_acquire.app, data_versions.app, data_trace.app, data_load.app, data_order.app):
+for _more in (data_acquire.app, data_versions.app, data_trace.app, data_load.app, data_order.app, data_text.app):
     app.add_typer(_more)
 app.add_typer(data_issue.app, name="issue")

@@ -1,4 +1,4 @@
-"""`expedition watch`: the page, the rules and their replay."""
+"""`expedition watch`: the live site; the static page, the rules and their replay."""
 
 from __future__ import annotations
 
@@ -16,8 +16,44 @@ from expedition.cli.options import (
     open_session,
 )
 
-app = typer.Typer(help="The war room's page; rules and their replay.", no_args_is_help=True)
+app = typer.Typer(invoke_without_command=True)
 RunOption = Annotated[str, typer.Option("--run", help="Run of the programme.")]
+
+
+@app.callback()
+def site(
+    context: typer.Context,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0: any free one.")] = 8642,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Let other machines read the workspace: there is no password.")
+    ] = False,
+    refresh_s: Annotated[
+        float | None,
+        typer.Option("--refresh-s", min=0.2, max=300, help="Seconds between readings; 5 for a folder, 30 for S3."),
+    ] = None,
+    workspace: WorkspaceOption = "voyage",
+    programme: ProgrammeOption = None,
+    preset: PresetOption = None,
+    sets: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Serve the live pages of a workspace to a browser until Ctrl-C; the verbs below do other things."""
+    if context.invoked_subcommand is not None:
+        return
+    from expedition.cli.until_stopped import until_stopped
+    from expedition.watch import site as serve
+    from expedition.watch.web import Address
+
+    session = open_session(workspace, programme, preset, sets, json)
+    address = Address(host, port, allow_remote)
+    if not address.loopback and allow_remote:
+        session.output.note(
+            f"warning: whoever reaches {host} reads this workspace, its records too; there is no password"
+        )
+    with serve(session.ws, session.programme, address, refresh_s) as url:
+        session.output.result({"url": url, "workspace": session.ws.store.describe()}, text=f"serving {url}")
+        until_stopped(session.output)
 
 
 @app.command()

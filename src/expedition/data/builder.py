@@ -2,7 +2,7 @@
 
 1 approve       discover sources, ask the ledger, register what comes in       compliance, sources
 2 prepare       decode files, run the stage list                               sources, decode, stages (shard map)
-3 compare       copies over all documents                                      stages.dedup (shard map or exchange)
+3 compare       copies over all documents, template lines of sites             stages.dedup (shard map, exchange)
 4 vocabulary    the parent's tokenizer, the whole one, or a compact one        tokenizer (shard map)
 5 assemble      tokenise, bring together by shard, write tars                  versions (shard map, exchange)
 6 seal          publish, tables, report, manifest last                         versions
@@ -30,12 +30,15 @@ from expedition.data.versions.copies import Copies
 from expedition.data.versions.dropped import Dropped, gather_dropped
 from expedition.data.versions.index import Provenance
 from expedition.data.versions.issues import list_issues, next_version, record_findings
+from expedition.data.versions.leaks import is_due, report_leaks
 from expedition.data.versions.manifest import read_manifest
 from expedition.data.versions.mixture import shares
 from expedition.data.versions.plan import HELDOUT, ShardPlan, plan_shards
-from expedition.data.versions.prepare import PreparedShards, prepare
+from expedition.data.versions.prepare import PreparedShards, model_cards, prepare
 from expedition.data.versions.repeats import Repeats, find_repeats
 from expedition.data.versions.seal import REPORT, Build, seal
+from expedition.data.versions.site_lines import strip_site_lines
+from expedition.data.versions.synthetic_share import hold_share
 from expedition.data.versions.vocabulary import tokenizer_for
 from expedition.errors import InputError, UsageError
 from expedition.plan.models import Programme
@@ -43,7 +46,7 @@ from expedition.workspace import Lease, Workspace, layout
 from expedition.workspace.hashes import sha256_json
 
 _LEAST_MEMORY_BYTES = 512 << 20
-PRELOAD = ("expedition.data.versions.prepare", "expedition.data.versions.repeats")
+PRELOAD = ("expedition.data.versions.prepare", "expedition.data.versions.repeats", "expedition.data.extract.loaded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +90,8 @@ def build(
     exit 5) unless `skip_unapproved`, which lists it in the report. Blocking; a killed build is finished by the same
     call, to the same bytes, whatever `programme.workers` and the engine. Work that is given
     up after all attempts is left out and listed. Raises WorkspaceBusy if another process builds the version. Writes
-    data/dataset/<version>/, data/heldout/<version>/, reports/data-issues.json, events data.build.* and, while it
-    runs, data/builds/<version>.json.
+    data/dataset/<version>/, data/heldout/<version>/, reports/data-issues.json, reports/decontamination.json, events
+    data.build.* and, while it runs, data/builds/<version>.json.
     """
     running = running or Running()
     request = Request(Path(data_dir), version, parent, scope, skip_unapproved)
@@ -104,6 +107,8 @@ def build(
             )
             with engine_session(limits):
                 _build(ws, programme, request, lease, UnderWay(ws, version, limits, running.tell))
+    elif is_due(ws, version):
+        report_leaks(ws, version)
     return result(ws, version)
 
 
@@ -182,19 +187,32 @@ class _Builder:
             self.workdir = self.scratch / self._identity(approved, shards)
         with self.phase("compare") as limits:
             copies = self._compare(approved, shards, limits)
-            prepared = shards.without(copies)
+            prepared, lines = strip_site_lines(
+                shards.without(copies),
+                self.programme.data.site_lines,
+                self.workdir / "site-lines",
+                limits,
+                shards.text_bytes,
+            )
             caps = {source.name: source.handling.caps for source in approved.used if source.handling.caps}
             prepared = cap(prepared, caps, self.workdir / "caps", limits)
         with self.phase("vocabulary") as limits:
             tokenizer = self._vocabulary(prepared, limits)
             prepared = cap(prepared, caps, self.workdir / "caps-tokens", limits, tokenizer)
+            share = self.programme.data.mix.max_synthetic_share
+            if share is not None:
+                kinds = {source.name: source.folder.kind for source in approved.used}
+                prepared = hold_share(prepared, kinds, share, self.workdir / "synthetic", limits, tokenizer)
         with self.phase("assemble") as limits:
             plan = self._plan(shards)
             work = Tokenise(tokenizer, self.programme.media, plan)
             outcomes = assemble(prepared, work, self.workdir / "assemble", limits)
         with self.phase("seal") as limits:
             dropped = gather_dropped(list(shards.losses(prepared, copies)), self.workdir / "dropped", limits)
-            manifest = self._seal(approved, shards, dropped, plan, outcomes, tokenizer, limits)
+            report = shards.report(approved, dropped.late, lines)
+            report["models"] = model_cards(self.programme.data)
+            manifest = self._seal(approved, report, dropped, plan, outcomes, tokenizer, limits)
+            report_leaks(self.ws, request.version, approved.benchmarks)
         self._event(
             "data.build.finished",
             documents=manifest["documents"],
@@ -225,6 +243,7 @@ class _Builder:
             bands=plan.bands,
             band_values=plan.permutations // plan.bands,
             seed=self.programme.data.seed,
+            media_with_other_words=plan.media_with_other_words,
         )
         repeats = Repeats(rule, tuple(source.name for source in approved.by_age()))
         kept = self.ws.scratch("fingerprints")
@@ -249,7 +268,7 @@ class _Builder:
     def _seal(
         self,
         approved: Approved,
-        shards: PreparedShards,
+        report: dict[str, Any],
         dropped: Dropped,
         plan: ShardPlan,
         outcomes: list[Outcome],
@@ -257,7 +276,6 @@ class _Builder:
         limits: Limits,
     ) -> dict[str, Any]:
         data = self.programme.data
-        report = shards.report(approved, dropped.late)
         findings = _findings(report)
         open_issues = record_findings(self.ws, self.request.version, findings, next_version(self.request.version))
         fixed = [issue.id for issue in list_issues(self.ws) if issue.fixed_in == self.request.version]

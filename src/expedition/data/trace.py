@@ -119,7 +119,7 @@ def raw_of(ws: Workspace, told: Mapping[str, Any], programme: Programme, data_di
         raise InputError("it is not on record where the raw files are", where=item["path"], fix="give --data DIR")
     found = raw_bytes(root, item["path"], item["inner"])
     sources = {source.name: source for source in survey(root).sources}
-    rules = DecodeRules.for_media(programme.media)
+    rules = DecodeRules.for_media(programme.media, programme.data.extraction)
     source = sources.get(told["source"])
     follows = source is not None and document_follows(source, item["path"], item["inner"], told["document"], rules)
     registered = None if item["sha256"] is None else item["sha256"] == found.file_sha256

@@ -28,6 +28,7 @@ MEDIA_TOKENS = {
 }
 """Names under which `Qwen3OmniMoeProcessor` asks the tokenizer for the tokens around and in place of media."""
 
+
 def tokenizer_config_json(own: dict[str, Any]) -> dict[str, Any]:
     """The tokenizer's own config plus what the processor asks of it."""
     return {

@@ -43,6 +43,9 @@ class DataMix(Section):
     """Part of the video-text tokens that is driving data."""
     max_epochs: float | None = Field(default=None, gt=0)
     """Most passes of a run over any document; None: no limit."""
+    max_synthetic_share: float | None = Field(default=None, gt=0, le=1)
+    """Largest share of synthetic tokens in a version, and in what a run reads; what is beyond it is left out of the
+    version. None: a version keeps all, and a run reads the planned share."""
     temperature: float = Field(default=1.0, ge=1)
     """T of p_l ~ n_l^(1/T), the share of a language in its kind: 1 as found, larger lifts small ones (arXiv:1907.05019,
     arXiv:2010.11934)."""
@@ -56,6 +59,9 @@ class DataMix(Section):
         for kind in kinds:
             if kinds.count(kind) > 1:
                 raise ValueError(f"kind {kind!r} has two lines")
+        planned, most = self.weights().get("synthetic", 0.0), self.max_synthetic_share
+        if most is not None and planned > most * (1 + 1e-9):
+            raise ValueError(f"{planned:.3g} of a batch is planned to be synthetic, max_synthetic_share is {most:.3g}")
         return self
 
     def weights(self) -> dict[str, float]:
@@ -79,8 +85,12 @@ class SourcePolicy(Section):
     """Its licence or consent is disputed: needs a minimal-use or anonymise policy in the ledger."""
     pii: Literal["drop", "redact", "keep"] = "redact"
     """What happens to personal data that is found."""
+    pii_names: bool = False
+    """Look for persons' names too, by the names model (English and other Latin script, Chinese); a fifth of the speed."""
     toxicity_threshold: float = Field(default=0.5, ge=0, le=1)
     """Documents with a higher score are dropped."""
+    nsfw_threshold: float = Field(default=0.5, ge=0, le=1)
+    """Documents with a picture of a higher score are dropped, where the stage `nsfw` is named; 1 keeps all."""
     weight: float = Field(default=1.0, ge=0)
     """Passes over the source for one pass over others of its kind; 0 leaves it out of training."""
     max_epochs: float | None = Field(default=None, gt=0)
@@ -117,12 +127,35 @@ class DedupPlan(Section):
     """Bands of the LSH table; must divide `permutations`."""
     threshold: float = Field(default=0.7, gt=0, le=1)
     """Verified Jaccard similarity from which two documents are one."""
+    media_with_other_words: bool = True
+    """Whether one picture, clip or sound with other words in the same language is a copy; false keeps every caption of a
+    picture."""
 
     @model_validator(mode="after")
     def _divides(self) -> DedupPlan:
         if self.permutations % self.bands:
             raise ValueError(f"bands={self.bands} does not divide permutations={self.permutations}")
         return self
+
+
+class QualityPlan(Section):
+    """Quality rules of text and the optional learned score."""
+
+    rules: Literal["adapted", "published"] = "adapted"
+    """Thresholds: `adapted` to all scripts and to pages of code, tables and formulas; `published`: the papers' own."""
+    model: str | None = None
+    """File of a learned quality score (`expedition data train-quality`); None: rules alone."""
+    min_score: float = Field(default=0.5, ge=0, le=1)
+    """Documents with a lower learned score are dropped."""
+
+
+class SiteLinesPlan(Section):
+    """Lines that repeat over the documents of one site."""
+
+    min_documents: int = Field(default=4, ge=0)
+    """Documents of a host in which a line must stand to be its template; 0: the step is left out."""
+    min_share: float = Field(default=0.1, ge=0, le=1)
+    """Share of the host's documents in which it must stand."""
 
 
 class StoragePlan(Section):
@@ -146,6 +179,26 @@ class StoragePlan(Section):
     """Sustained read rate that is asked for, bytes a second."""
 
 
+class LanguagePlan(Section):
+    """Language identification."""
+
+    model: str | None = None
+    """File of an own model: profiles of `expedition data train-language` (.npz) in place of the packaged ones, or a
+    fastText model (.bin, .ftz: GlotLID, OpenLID) beside them. None: the packaged ones alone."""
+    allowed: tuple[str, ...] | None = None
+    """Primary language tags whose documents stay, such as en, zh, yue; None keeps every language and "und"."""
+
+
+class ToxicityPlan(Section):
+    """Who judges toxicity, and how much of a text must be toxic."""
+
+    model: str = "packaged"
+    """`packaged`; a .json file of `expedition data train-toxicity`; an .onnx file (extra `onnx`); or the name of an entry
+    point of `expedition.toxicity`, a function from texts to probabilities."""
+    min_share: float = Field(default=0.15, ge=0, le=1)
+    """A document is dropped only where at least this share of its characters stands in toxic sentences."""
+
+
 class DataPlan(Section):
     """Everything that is decided about data."""
 
@@ -155,10 +208,20 @@ class DataPlan(Section):
     """Decisions about named sources; a source found in a folder and not named here gets its kind's defaults."""
     stages: dict[Kind, tuple[str, ...]]
     """The stage list of each kind, in order, by name (`expedition data stages` lists them)."""
+    extraction: Literal["fast", "precise"] = "fast"
+    """How the main text of web pages is found: `precise` looks twice at doubtful parts of a page, at a fraction of the speed."""
     tokenizer: TokenizerPlan = TokenizerPlan()
     """Vocabulary and special tokens."""
     dedup: DedupPlan = DedupPlan()
     """Fuzzy deduplication."""
+    toxicity: ToxicityPlan = ToxicityPlan()
+    """Who judges toxicity."""
+    language: LanguagePlan = LanguagePlan()
+    """Language identification."""
+    quality: QualityPlan = QualityPlan()
+    """Quality rules of text."""
+    site_lines: SiteLinesPlan = SiteLinesPlan()
+    """Lines that repeat over a site."""
     shard_bytes: int = Field(default=256 << 20, ge=1 << 16)
     """Target size of a shard, bytes."""
     batch_documents: int = Field(default=256, ge=1)

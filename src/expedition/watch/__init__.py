@@ -8,10 +8,11 @@ Verbs (all that other rooms may call):
     open_incident(ws, report, price), report_alarm(alarm, run, diagnosis)  IncidentReport, Price    idempotent
     acknowledge, resolve_incident, read_incident, list_incidents, timeline, mean_times  PostMortem  writes incidents/
     rule_states(ws, programme, run), replay_programme(ws, programme, run, curves)     writes reports/replay.json
-    write_page(ws, programme) -> health             watch/index.html, watch/page.json
+    write_page(ws, programme) -> health             the static page: watch/index.html, watch/page.json
+    site(ws, programme, address) -> URL             context manager: the live pages; extra `watch`
     add_shift, system_user                          the roster; who is at the keyboard
 Seams: Rule (nan, spike, rise, plateau, expert_imbalance): one file in rules/, one section in plan/rules.py, arm.py.
-Imports: errors, workspace, plan.  Imported by: train (segments, rules, incidents), voyage, cli.
+Imports: errors, workspace, plan, data.quality.panels (web/ alone).  Imported by: train (segments, rules, incidents), voyage, cli.
 Invariants: a restart neither loses nor repeats a row [test_restart_supersedes_and_loses_nothing]; rules catch every
     generated trouble, not real healthy runs [test_real_healthy_runs_are_left_alone]; opening an incident
     twice gives one [test_opening_twice_gives_one]; its text is never markup [test_text_from_data_is_never_markup].
@@ -20,9 +21,11 @@ Read in this order:
     rules/rule.py  rules/trend.py  rules/arm.py    rules/ has one rule a file
     curves.py      replay.py  state.py         their proof
     incidents.py   diagnosis.py  postmortem.py  roster.py
-    probes/        web/page.py  web/views.py  web/governance.py
+    probes/        web/            the live pages and the static one have their own card
 Try: expedition watch --help; pytest tests/watch
 """
+
+from typing import TYPE_CHECKING, Any
 
 from expedition.watch.incidents import (
     IncidentReport,
@@ -41,7 +44,10 @@ from expedition.watch.roster import add_shift, system_user
 from expedition.watch.rules import Observation, RunShape, arm, observe, warm
 from expedition.watch.segments import MetricWriter, read_metrics, read_vectors
 from expedition.watch.state import replay_programme, rule_states
-from expedition.watch.web.page import write_page
+from expedition.watch.web.static.page import write_page
+
+if TYPE_CHECKING:
+    from expedition.watch.web.app import site
 
 __all__ = [
     "IncidentReport",
@@ -64,8 +70,18 @@ __all__ = [
     "report_alarm",
     "resolve_incident",
     "rule_states",
+    "site",
     "system_user",
     "timeline",
     "warm",
     "write_page",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "site":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # A training process imports this room and serves no page.
+    from expedition.watch.web.app import site
+
+    return site

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from expedition.data.decode.html import read_page
-from expedition.data.decode.lines import Block, blocks_of, keep_prose
 from expedition.data.decode.reasons import Reason
 from expedition.data.decode.rules import Limits
+from expedition.data.extract import prepare
 
 STORY = [
     "The ferry crossed the strait in the early morning, and the captain greeted every passenger by name.",
@@ -29,6 +29,12 @@ PAGE = f"""<!doctype html><html lang="en-GB"><head><meta charset="utf-8"><title>
 <h3>3 comments</h3><p>I was on that ferry too, and the bread was the best that I have ever eaten.</p>
 <footer>© 2024 Example. All rights reserved</footer></body></html>"""
 WORD = re.compile(r"[\u3400-\u9fff\u3040-\u30ff\uac00-\ud7af]|\w+")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kernels() -> None:
+    """Compiled before any time is measured."""
+    prepare()
 
 
 def test_main_text_is_kept_and_furniture_is_not() -> None:
@@ -49,20 +55,6 @@ def test_a_page_of_short_lines_keeps_them() -> None:
     assert read_page(page.encode(), Limits()).text.split("\n\n") == verse
 
 
-def test_blocks_know_their_share_of_links() -> None:
-    blocks = blocks_of(
-        '<h1>A</h1>\n\n<p>See <a href="x">this &amp; that</a> now</p><ul><li><a href="y">y</a></li></ul>tail'
-    )
-    assert [(block.tag, block.text) for block in blocks] == [
-        ("h1", "A"),
-        ("p", "See this & that now"),
-        ("li", "y"),
-        ("text", "tail"),
-    ]
-    assert [round(block.linked, 2) for block in blocks] == [0.0, 0.58, 1.0, 0.0]
-    assert keep_prose([Block("p", "word " * 60), Block("li", "Menu entry one", 1.0)]) == "word " * 60
-
-
 @pytest.mark.parametrize(
     "markup",
     [
@@ -77,8 +69,23 @@ def test_blocks_know_their_share_of_links() -> None:
         "<script>" * 100_000 + "x",
         "<svg>" + "<path/>" * 50_000 + "</svg>",
         "&lt;" * 300_000,
+        "<div>" * 1_600_000,
+        "<a b='>" * 300_000,
+        '<p x="' + "y='>' " * 400_000 + '">text',
+        "<p " + " ".join(f"a{n}=1" for n in range(400_000)) + ">text",
+        "<p>" + "word " * 1_500_000,
+        "<svg><math><template>" * 100_000 + "text",
+        "<!--" * 500_000,
+        "</div></b></p>" * 300_000,
+        "<b><div><i></b></i>" * 200_000,
+        "<table><tr><td>x" * 50_000 + "</table>" * 50_000,
+        "<ul><li>" * 100_000,
+        "&" + "x" * 3_000_000,
+        "<p>" + "\u200b\u202e" * 500_000 + "text</p>",
+        "<math>" * 200_000 + "</math>",
+        '"articleBody":"' + "\\\\" * 500_000,
     ],
-    ids=range(11),
+    ids=range(26),
 )
 def test_hostile_markup_is_read_in_bounded_time(markup: str) -> None:
     started = time.perf_counter()
@@ -93,7 +100,7 @@ def test_depth_is_named_as_the_repair() -> None:
 
 
 def test_extraction_agrees_with_gold(open_data: Path) -> None:
-    """F1 over 4-word shingles, page by page as the article-extraction benchmark counts; measured .949, bound .93."""
+    """F1 over 4-word shingles, page by page as the article-extraction benchmark counts; measured .973, bound .95."""
     rows = [json.loads(line) for line in (open_data / "web" / "gold.jsonl").read_text("utf-8").splitlines()]
     true = false = missed = 0.0
     for row in rows:
@@ -104,7 +111,7 @@ def test_extraction_agrees_with_gold(open_data: Path) -> None:
         true += common / whole
         false += (sum(found.values()) - common) / whole
         missed += (sum(gold.values()) - common) / whole
-    assert 2 * true / (2 * true + false + missed) > 0.93
+    assert 2 * true / (2 * true + false + missed) > 0.95
 
 
 def shingles(text: str) -> Counter[tuple[str, ...]]:

@@ -182,7 +182,12 @@ def test_a_long_sound_is_split_by_its_cues_or_refused(tmp_path: Path) -> None:
     pieces = [piece for piece in sound_pieces(data, Companion(tracks=(track,)), RULES) if isinstance(piece, Piece)]
     assert [piece.text for piece in pieces] == ["\ufffc line 0\nline 1\nline 2", "\ufffc line 3\nline 4\nline 5"]
     assert all(piece.inserts[0].meta["samples"] <= 30 * 16_000 for piece in pieces)
-    assert pieces[1].meta["cues"][0] == [0.0, 9.0, "line 3"]
+    start_s, end_s, words = pieces[1].meta["cues"][0]
+    assert words == "line 3"
+    # Cut within the pause before the first cue, and the cue is where it was.
+    assert 0.0 <= start_s <= 1.0
+    assert pieces[1].meta["start_s"] + start_s == pytest.approx(30.0, abs=0.01)
+    assert end_s - start_s == pytest.approx(9.0, abs=0.01)
 
 
 def test_resampling_is_deterministic_and_keeps_the_length() -> None:
@@ -286,3 +291,72 @@ def test_only_one_module_imports_av() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def bursts(seconds: float, on_s: float, off_s: float) -> bytes:
+    """Tones with pauses, as WAV."""
+    times = np.arange(int(seconds * RULES.sample_rate)) / RULES.sample_rate
+    heard = (times % (on_s + off_s)) < on_s
+    noise = np.random.default_rng(3).normal(0, 0.001, len(times))
+    buffer = io.BytesIO()
+    sf.write(buffer, (0.3 * heard * np.sin(2 * np.pi * 300 * times) + noise).astype(np.float32), RULES.sample_rate,
+             format="WAV")  # fmt: skip
+    return buffer.getvalue()
+
+
+def test_a_long_sound_is_cut_in_pauses_by_the_segments_of_its_row() -> None:
+    data = bursts(60.0, 4.0, 1.0)
+    segments = [{"start": 5.0 * n, "end": 5.0 * n + 4.0, "text": f"line {n}"} for n in range(12)]
+    row = {"text": " ".join(part["text"] for part in segments), "segments": segments}
+    pieces = [piece for piece in sound_pieces(data, companion_of_row(row), RULES) if isinstance(piece, Piece)]
+    assert "".join(piece.text for piece in pieces).count("line") == 12
+    sounds = [sf.read(io.BytesIO(piece.inserts[0].data))[0] for piece in pieces]
+    assert all(len(samples) <= 30 * RULES.sample_rate for samples in sounds)
+    # Where one part ends and the next begins there is no tone.
+    assert all(np.abs(samples[-160:]).max() < 0.02 for samples in sounds)
+    assert all(np.abs(samples[:160]).max() < 0.02 for samples in sounds[1:])
+
+
+def test_a_long_sound_without_words_is_cut_in_pauses_where_words_are_not_asked_for() -> None:
+    data = bursts(70.0, 4.0, 1.0)
+    rules = DecodeRules(require_text=False)
+    pieces = [piece for piece in sound_pieces(data, Companion(), rules) if isinstance(piece, Piece)]
+    assert len(pieces) >= 3
+    assert sum(piece.inserts[0].meta["samples"] for piece in pieces) == pytest.approx(70 * RULES.sample_rate, abs=32)
+    ends = [piece.meta["end_s"] for piece in pieces[:-1]]
+    assert all(4.0 <= end % 5.0 <= 5.0 for end in ends)
+
+
+def test_voice_of_a_clip_is_measured_for_its_subtitles(tmp_path: Path) -> None:
+    clip, track = tmp_path / "clip.mp4", tmp_path / "clip.srt"
+    spoken_clip(clip, ((0.5, 1.5), (2.5, 3.5)), seconds=5.0)
+    track.write_text("1\n00:00:00,500 --> 00:00:01,500\none\n\n2\n00:00:02,500 --> 00:00:03,500\ntwo\n")
+    piece = next(piece for piece in clip_pieces(clip, Companion(tracks=(track,)), RULES) if isinstance(piece, Piece))
+    assert piece.meta["voice_s"] == [
+        [pytest.approx(0.5, abs=0.1), pytest.approx(1.5, abs=0.1)],
+        [pytest.approx(2.5, abs=0.1), pytest.approx(3.5, abs=0.1)],
+    ]
+
+
+def spoken_clip(path: Path, spans: tuple[tuple[float, float], ...], seconds: float) -> None:
+    """A grey clip with a tone in these spans, written in a process of its own: PyAV is imported in none but one module."""
+    code = f"""
+import av, numpy as np
+rate, spans = 16000, {spans!r}
+times = np.arange(int({seconds} * rate)) / rate
+tone = sum(((times >= a) & (times < b)) * np.sin(2 * np.pi * 300 * times) for a, b in spans)
+samples = (0.3 * tone + np.random.default_rng(1).normal(0, 1e-3, len(times))).astype(np.float32)
+with av.open({str(path)!r}, "w") as out:
+    video = out.add_stream("mpeg4", rate=10); video.width = video.height = 64; video.pix_fmt = "yuv420p"
+    sound = out.add_stream("aac", rate=rate, layout="mono")
+    for number in range(int({seconds} * 10)):
+        frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 100 + number, np.uint8), format="rgb24")
+        out.mux(video.encode(frame))
+    out.mux(video.encode(None))
+    for at in range(0, len(samples), 1024):
+        frame = av.AudioFrame.from_ndarray(samples[None, at : at + 1024], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = rate, at
+        out.mux(sound.encode(frame))
+    out.mux(sound.encode(None))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

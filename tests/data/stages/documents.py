@@ -43,6 +43,21 @@ def picture(seed: int, side: int = 64, fmt: str = "PNG", **options: Any) -> byte
     return buffer.getvalue()
 
 
+def photograph(seed: int, width: int = 320, height: int = 240) -> Image.Image:
+    """A picture with as much going on as a photograph: smooth noise of several sizes in three colours."""
+    rng = np.random.default_rng(seed)
+    layers = [
+        np.asarray(
+            Image.fromarray(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)).resize(
+                (width, height), Image.Resampling.BICUBIC
+            ),
+            np.float32,
+        )
+        for cells in (5, 11, 24, 60)
+    ]
+    return Image.fromarray(np.clip(sum(layers) / 2 - 128, 0, 255).astype(np.uint8))
+
+
 def picture_document(id_: str, data: bytes, caption: str) -> Document:
     """An image-text document."""
     insert = Insert("image", data=data, meta={"width": 64, "height": 64})

@@ -4,9 +4,12 @@ import json
 import random
 from pathlib import Path
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from expedition.data.records import documents_of
 from expedition.data.stages.benchmark_files import Item, Unread, read_benchmarks
-from expedition.data.stages.decontaminate import BenchmarkIndex, Decontaminate
+from expedition.data.stages.decontaminate import BenchmarkIndex, Decontaminate, parse_leaks
 from tests.data.stages.documents import batch_of
 
 QUESTION = (
@@ -41,6 +44,48 @@ def test_short_items_prove_nothing() -> None:
     assert index("two red rings at the left").leaks("There are two red rings at the left of the picture.") == []
 
 
+def test_dress_does_not_hide_a_leak() -> None:
+    found = index(QUESTION.replace("his own", "the fisherman's own"))
+    dressed = (
+        QUESTION.replace("his own", "the fishermans own")
+        .replace(",", "")
+        .replace("e", "e\u00ad")
+        .replace(" ", " \u200b")
+    )
+    assert [leak.share for leak in found.leaks(f"<p>{dressed.upper()}")] == [1.0]
+
+
+def test_a_part_of_an_item_counts_from_six_tenths() -> None:
+    words = QUESTION.split()
+    found = index(QUESTION)
+    assert found.leaks(" ".join(words[: int(0.7 * len(words))]))
+    assert not found.leaks(" ".join(words[: int(0.5 * len(words))]))
+
+
+def test_short_items_count_as_lines_of_their_own_three_of_a_benchmark() -> None:
+    short = [f"What is the colour of {thing}?" for thing in ("snow", "coal", "milk", "blood")]
+    found = index(*short)
+    assert {leak.item for leak in found.leaks("\n".join(["My quiz:", *short, "The end."]))} == {
+        f"quiz/test.jsonl#{number}.question" for number in range(4)
+    }
+    assert found.leaks("\n".join(short[:2])) == []
+    assert found.leaks(" And ".join(short)) == []
+
+
+def test_a_passage_that_many_items_share_is_still_found() -> None:
+    passage = " ".join(f"clause{number} of the passage" for number in range(30))
+    found = index(*(f"{passage} And what of question {number}?" for number in range(4)), QUESTION)
+    assert found.leaks(f"Read this. {passage}")
+    assert index(*[QUESTION] * 5).leaks(f"Five times the same: {QUESTION}")
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.sampled_from(["x", QUESTION, CHINESE, f"It says: {CHINESE}", "", "a\nb\nc"]), max_size=6))
+def test_many_texts_at_once_give_what_each_gives_alone(texts: list[str]) -> None:
+    found = index(QUESTION, SHORT, CHINESE)
+    assert found.leaks_of(texts) == [found.leaks(text) for text in texts]
+
+
 def test_templates_of_a_benchmark_prove_nothing() -> None:
     frame = "Read the following passage with care and then choose the one best answer to the question about"
     assert index(*(f"{frame} {name}" for name in ("boats", "mills", "fish", "rings"))).leaks(f"{frame} horses") == []
@@ -51,7 +96,12 @@ def test_the_stage_drops_short_documents_and_cuts_long_ones() -> None:
     filler = "\n\n".join(f"Paragraph {number} speaks of boats and of mills. " * 5 for number in range(30))
     result = stage(batch_of(f"I ask you: {QUESTION}", f"{filler}\n\n{QUESTION}\n\nThe end.", "sound text"))
     assert [item.id for item in result.dropped] == ["0"]
-    assert result.dropped[0].reason == "benchmark leak: quiz/test.jsonl#0.question"
+    told = parse_leaks(result.dropped[0].reason)
+    assert [(row["benchmark"], row["item"], row["overlap"]) for row in told] == [
+        ("quiz", "quiz/test.jsonl#0.question", 1.0)
+    ]
+    assert told[0]["excerpt"].startswith("a fisherman sells")
+    assert result.changes["1"] == ("leak cut", "leak quiz 1", "quiz/test.jsonl#0.question 1.00")
     assert result.changed == {"leak cut": 1}
     cut = documents_of(result.batch)[0].text
     assert "herrings" not in cut

@@ -17,7 +17,8 @@ from expedition.data.engine.merge import sort_by
 from expedition.data.engine.tables import read_table, write_batches
 from expedition.data.records import DOCUMENT_SCHEMA, PLACEHOLDER, Document, Insert, document_batch
 from expedition.data.stages.dedup import Duplicate, NearRule
-from expedition.data.versions.compare import read_pairs
+from expedition.data.stages.dedup.candidates import distinct
+from expedition.data.versions.compare import Verify, read_pairs
 from expedition.data.versions.components import large_star, small_star
 from expedition.data.versions.copies import duplicates_of
 from expedition.data.versions.repeats import Repeats, find_repeats
@@ -118,6 +119,37 @@ def test_fingerprints_of_an_earlier_version_are_taken_up(paths: list[Path], tmp_
     after = {path: path.stat().st_mtime_ns for path in kept.rglob("fingerprints.arrow")}
     assert len(before) == 2 and len(after) == 3
     assert before.items() <= after.items()
+
+
+def test_what_an_earlier_version_kept_stays_though_a_later_copy_is_longer(tmp_path: Path) -> None:
+    """Sources rank by the version they came with (`Approved.by_age`); fingerprints of the first version are taken up."""
+    first = [document(n, "old", "web", text(n)) for n in range(6)]
+    later = [document(n, "new", "web", f"{text(n)} and a longer end of it") for n in range(6)]
+    write_batches(tmp_path / "1.arrow", DOCUMENT_SCHEMA, [document_batch(first)])
+    write_batches(tmp_path / "2.arrow", DOCUMENT_SCHEMA, [document_batch(later)])
+    paths, kept = [tmp_path / "1.arrow", tmp_path / "2.arrow"], tmp_path / "kept"
+    assert len(find_repeats(paths[:1], 1, Repeats(NearRule(), ("old",)), tmp_path / "v1", Limits(workers=0), kept)) == 0
+    found = find_repeats(paths, 1, Repeats(NearRule(), ("old", "new")), tmp_path / "v2", Limits(workers=0), kept)
+    assert {item.id for item in found} == {item.id for item in later}
+    assert {item.of for item in found} == {item.id for item in first}
+    unordered = find_repeats(paths, 1, Repeats(NearRule(), ()), tmp_path / "v3", Limits(workers=0), kept)
+    assert {item.id for item in unordered} == {item.id for item in first}
+
+
+def test_lots_of_sketches_stay_within_the_memory(paths: list[Path], tmp_path: Path) -> None:
+    prints = find_repeats(paths, 1, Repeats(NearRule(), ()), tmp_path / "work", Limits(workers=0)).prints
+    near = np.concatenate(
+        [
+            np.flatnonzero(prints.table(file).column("bands").is_valid()) + prints.bounds(file, file)[0]
+            for file in range(prints.files)
+        ]
+    )
+    pairs = distinct(np.array([[a, b] for a in near for b in near if a < b], np.int64))
+    mean = float(prints.sketch_bytes(near).mean())
+    lots = list(Verify(prints, NearRule(), int(10 * mean))._lots(pairs))
+    assert np.concatenate(lots).tolist() == pairs.tolist() and len(lots) > 10
+    assert all(len(np.unique(lot)) <= 12 for lot in lots)
+    assert len(list(Verify(prints, NearRule(), 1 << 30)._lots(pairs))) == 1
 
 
 def test_each_file_knows_its_own_copies(paths: list[Path], tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ Verbs (all that other rooms may call):
     connector_names() -> names; find_connector(name) -> Connector
     Client(policy): get(url) -> Reply, download(url, target) -> Downloaded     for connectors
     Connector, Context, Downloaded, FetchFailed, FetchPolicy, FetchReason, RemoteItem, Reply   the nouns
-Seams: Connector (url-list, object-store, folder, common-crawl, github, youtube); a further one is an entry point of
-    the group `expedition.connectors`.
+Seams: Connector (url-list, object-store, folder, generator, common-crawl, github, youtube); a further one is an entry
+    point of the group `expedition.connectors`. Generate (entry points `expedition.generators`): seed, count -> documents.
 Imports: errors, workspace, plan.yaml_lines, data.compliance, data.sources, data.decode, data.stages.code.
     Imported by: cli.
 Reads / writes in the workspace: data/acquired/<source>/, leases, events. In the data folder: <source>/ and
@@ -27,6 +27,7 @@ Read in this order:
     policy.py  pace.py  failure.py         limits and manners; what can go wrong
     robots.py  opt_out.py  host_cache.py   what hosts ask for
     url_list.py  object_store.py  folder.py  paths.py    the general connectors
+    generator.py                           synthetic documents with what made them
     service_api.py                         manners of a documented web API
     common_crawl.py  crawl_index.py  crawl_records.py  archive_base.py    Common Crawl: what, where, which bytes
     github.py  github_api.py               GitHub: archives with the licence found by text

@@ -23,6 +23,7 @@ ENTRY_POINTS = "expedition.connectors"
 BUILT_IN = {
     "common-crawl": "expedition.data.connectors.common_crawl:CONNECTOR",
     "folder": "expedition.data.connectors.folder:CONNECTOR",
+    "generator": "expedition.data.connectors.generator:CONNECTOR",
     "github": "expedition.data.connectors.github:CONNECTOR",
     "object-store": "expedition.data.connectors.object_store:CONNECTOR",
     "url-list": "expedition.data.connectors.url_list:CONNECTOR",

@@ -29,8 +29,7 @@ from expedition.data.decode.charset import readable_text
 from expedition.data.decode.piece import Fault, Refused
 from expedition.data.decode.rules import Limits
 from expedition.data.decode.sniff import Format
-from expedition.data.stages.code import LicenceMatch, class_of, repository_match
-from expedition.data.stages.code.licence import is_licence_file
+from expedition.data.stages.code import LicenceMatch, class_of, is_licence_evidence, repository_match
 from expedition.errors import InputError
 from expedition.workspace.atomic import ASIDE_PREFIX, commit_file, write_atomic
 
@@ -157,7 +156,7 @@ class GitHub:
             found = "unknown" if licence is None else class_of(licence)
             item.meta["licence_class"] = found
             if found not in config.licence_classes:
-                why = "has no licence file" if match is None else f"licence {licence} is {found}"
+                why = "has no licence file and names no licence elsewhere" if match is None else f"licence {licence} is {found}"
                 if match is not None and match.nearest:
                     why += f" (nearest: {match.nearest}, {match.score:.0%} of its words matched)"
                 raise FetchFailed(FetchReason.NO_LICENCE, why, item.url)
@@ -169,7 +168,7 @@ class GitHub:
 
 
 def archive_licence(path: Path) -> LicenceMatch | None:
-    """What the licence files at the top of a repository's archive say; None without one.
+    """What the files at the top of a repository's archive say of its licence; None where they say nothing.
 
     Names are judged as data.decode does: nothing is unpacked to disk, links are not followed. Raises FetchFailed
     (WRONG_CONTENT, TRUNCATED) for what is no whole archive.
@@ -183,7 +182,7 @@ def archive_licence(path: Path) -> LicenceMatch | None:
                     raise FetchFailed(cut, f"no whole archive: {member.detail}", str(path.name))
                 continue
             inside = _below_top(member.name)
-            if is_licence_file(inside) and inside.count("/") <= 1 and len(member.data) <= _LICENCE_BYTES:
+            if is_licence_evidence(inside) and inside.count("/") <= 1 and len(member.data) <= _LICENCE_BYTES:
                 if "/" in inside and not inside.startswith("LICENSES/"):
                     continue
                 try:

@@ -10,7 +10,7 @@ Verbs (all that other rooms may call):
     DecodeRules, Limits                         how media are stored, and every bound
     Piece, Fault, Repair, Reason, Refused, Raw, Companion    the nouns
 Seams: a format is a member of `sniff.Format` and a branch of `route.py`; its decoder is one file.
-Imports: plan.media, data.records.  Imported by: data.sources, data.connectors (read_robots).
+Imports: plan.media, data.records, data.extract.  Imported by: data.sources, data.connectors (read_robots).
 Reads / writes in the workspace: nothing.
 Invariants: every hostile file ends in its stated outcome within 5 s and 256 MiB [test_every_bad_file_has_its_outcome,
     test_every_bad_file_stays_within_time_and_memory]; action bins go back to within half a bin
@@ -21,7 +21,7 @@ Read in this order:
     reasons.py  piece.py  rules.py              vocabulary, nouns, bounds
     sniff.py  route.py                          what a file is, and who decodes it
     clean.py  charset.py  text.py               bytes → text
-    html.py  lines.py  webarchive.py            pages, main text, WARC and ARC
+    html.py  webarchive.py                      pages (their main text: data.extract), WARC and ARC
     books.py  licence.py  code.py               EPUB, PDF, plain books; source files
     jsonl.py  tables.py  parquet.py  yaml_safe.py  robots.py    rows and rules
     archives.py                                 gzip, zip, tar and others, within bounds

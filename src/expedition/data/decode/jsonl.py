@@ -24,7 +24,10 @@ _PAIRS: Final = (
     ("problem", "solution"),
     ("query", "response"),
 )
-_KEPT: Final = ("title", "id", "date", "timestamp", "author", "section", "generator", "model", "topic", "wave")
+_KEPT: Final = (
+    "title", "id", "date", "timestamp", "author", "section", "generator", "generator_version",
+    "seed", "prompt_sha256", "model", "topic", "wave",
+)
 _DEPTH = 200
 
 

@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from expedition.data.decode.audio import Sound, declared_s, read_sound, riff_length_repair, sound_insert
+from expedition.data.decode.audio import Sound, read_sound, riff_length_repair, sound_insert
 from expedition.data.decode.clean import clean, tidy
 from expedition.data.decode.companion import Companion
 from expedition.data.decode.image import image_insert
+from expedition.data.decode.long_sound import is_long, sound_by_cues, sound_by_pauses
 from expedition.data.decode.piece import Decoded, Fault, Piece, Refused, Repair
 from expedition.data.decode.reasons import Reason
 from expedition.data.decode.rules import DecodeRules
@@ -19,7 +20,7 @@ from expedition.data.decode.subtitles import Cue, Track, cue_rows, cue_text, rea
 from expedition.data.records import PLACEHOLDER, Insert
 
 if TYPE_CHECKING:
-    from expedition.data.decode.video import Segment
+    from expedition.data.decode.video import Segment, Voice
 
 _TRACK_BYTES = 16 << 20
 _HEAD_BYTES = 1 << 16
@@ -36,11 +37,20 @@ def picture_piece(data: bytes, companion: Companion, rules: DecodeRules, inner: 
 
 
 def sound_pieces(source: Path | bytes, companion: Companion, rules: DecodeRules, inner: str = "") -> Decoded:
-    """Text "O transcript", or "O transcript O ipa"; a long sound with cues becomes several. Raises Refused."""
+    """Text "O transcript", or "O transcript O ipa". Raises Refused.
+
+    A sound longer than `rules.audio_max_s` becomes several, cut at pauses: its words are dealt out where their times are
+    known, by subtitles or by the row's own segments; without times it is refused as too long, unless no words are asked
+    for.
+    """
     track = _track(companion)
-    if track is not None and track.cues and _long(source, rules):
-        yield from _sound_by_cues(source, track, companion, rules, inner)
-        return
+    if is_long(source, rules.audio_max_s):
+        if track is not None and track.cues:
+            yield from sound_by_cues(source, track, companion, rules, inner)
+            return
+        if not rules.require_text and not companion.text:
+            yield from sound_by_pauses(source, companion, rules, inner)
+            return
     sound = _sound(source, rules)
     insert, repairs = sound_insert(sound, rules)
     words = _words(companion.text) or (cue_text(track.cues) if track else "")
@@ -56,12 +66,13 @@ def sound_pieces(source: Path | bytes, companion: Companion, rules: DecodeRules,
 
 def clip_pieces(source: Path | bytes, companion: Companion, rules: DecodeRules, inner: str = "") -> Decoded:
     """Text "O subtitles", one document a segment and subtitle track; the sound track too where rules ask for it."""
-    from expedition.data.decode.video import read_clip
+    from expedition.data.decode.video import read_clip, read_clip_voice
 
     tracks = _tracks(companion)
     told_by: list[tuple[str | None, Track | None]] = [*tracks] or [(companion.language, None)]
     words = _words(companion.text)
     sound = _clip_sound(source, rules)
+    heard_by = read_clip_voice(source) if tracks and sound is None else None
     found = False
     for number, (segment, last) in enumerate(_marked_last(read_clip(source, rules))):
         first = number == 0
@@ -75,7 +86,7 @@ def clip_pieces(source: Path | bytes, companion: Companion, rules: DecodeRules, 
             found = found or bool(said) or not tracks
             place = inner if first and len(tracks) < 2 else f"{inner}@{segment.start_s:g}s {language or ''}".strip()
             repairs = (*segment.repairs, *(track.repairs if track and first else ()))
-            told = replace(companion, language=language, meta=_clip_meta(companion, cues, segment))
+            told = replace(companion, language=language, meta=_clip_meta(companion, cues, segment, heard_by))
             yield _piece(PLACEHOLDER * len(inserts) + _after(said), inserts, "video-text", told, place, repairs)
     if not found:
         yield Fault(Reason.MISSING_TEXT, "no subtitle falls into the clip", inner)
@@ -104,13 +115,6 @@ def _after(text: str) -> str:
 
 def _words(text: str | None) -> str:
     return tidy(clean(text)[0]) if text else ""
-
-
-def _long(source: Path | bytes, rules: DecodeRules) -> bool:
-    try:
-        return declared_s(_stream(source)) > rules.audio_max_s
-    except Refused:
-        return False
 
 
 def _stream(source: Path | bytes) -> Path | BinaryIO:
@@ -142,34 +146,11 @@ def _riff_head(source: Path | bytes) -> tuple[bytes, int]:
         return stream.read(_HEAD_BYTES), source.stat().st_size
 
 
-def _sound_by_cues(source: Path | bytes, track: Track, companion: Companion, rules: DecodeRules, inner: str) -> Decoded:
-    """A long sound as several documents: neighbouring cues that fit into the longest stored sound, with their words."""
-    groups: list[list[Cue]] = []
-    for cue in track.cues:
-        if cue.end_s - cue.start_s > rules.audio_max_s:
-            yield Fault(Reason.TOO_LONG, "one cue", f"{inner}@{cue.start_s:g}s")
-        elif groups and max(cue.end_s, groups[-1][-1].end_s) - groups[-1][0].start_s <= rules.audio_max_s:
-            groups[-1].append(cue)
-        else:
-            groups.append([cue])
-    for group in groups:
-        start_s, end_s = group[0].start_s, max(cue.end_s for cue in group)
-        place = f"{inner}@{start_s:g}s"
-        try:
-            part = read_sound(_stream(source), most_s=rules.audio_max_s + 1, start_s=start_s, end_s=end_s)
-            if part.duration_s < 0.9 * (end_s - start_s):
-                raise Refused(Reason.BAD_CUES, "cues reach past the end of the sound")
-            insert, repairs = sound_insert(part, rules)
-        except Refused as refused:
-            yield Fault(refused.reason, refused.detail, place)
-            continue
-        told = replace(companion, meta={**companion.meta, "cues": cue_rows(_moved(group, start_s))})
-        yield _piece(PLACEHOLDER + _after(cue_text(group)), (insert,), "audio-text", told, place, repairs)
-
-
 def _track(companion: Companion) -> Track | None:
     tracks = _tracks(companion)
-    return tracks[0][1] if tracks else None
+    if tracks:
+        return tracks[0][1]
+    return Track(companion.cues, {}) if companion.cues else None
 
 
 def _tracks(companion: Companion) -> list[tuple[str | None, Track]]:
@@ -219,9 +200,16 @@ def _moved(cues: Sequence[Cue], by_s: float) -> list[Cue]:
     return [Cue(max(0.0, cue.start_s - by_s), cue.end_s - by_s, cue.text) for cue in cues]
 
 
-def _clip_meta(companion: Companion, cues: Sequence[Cue], segment: Segment) -> dict[str, object]:
+def _clip_meta(companion: Companion, cues: Sequence[Cue], segment: Segment, voice: Voice | None) -> dict[str, object]:
+    """What is kept of a segment: its place in the clip, its cues, and where somebody speaks (`voice_s`, from its start),
+    which is left out where the sound was not heard to the segment's end."""
     meta = {**companion.meta, "start_s": round(segment.start_s, 3), "end_s": round(segment.end_s, 3)}
-    return {**meta, "cues": cue_rows(cues)} if cues else meta
+    if not cues:
+        return meta
+    meta["cues"] = cue_rows(cues)
+    if voice is not None and voice.heard_s + 1.0 >= segment.end_s:
+        meta["voice_s"] = voice.between(segment.start_s, segment.end_s)
+    return meta
 
 
 def _clip_sound(source: Path | bytes, rules: DecodeRules) -> Sound | None:

@@ -73,6 +73,7 @@ class Reason(StrEnum):
     MISSING_TEXT = "missing text", "No caption, transcript or subtitle belongs to this medium."
     MISSING_MEDIA = "missing media", "The picture, sound or clip that a record names is not there."
     BAD_CUES = "bad cues", "Subtitle cues with impossible times or without text were dropped."
+    REORDERED = "reordered", "Subtitle cues that were not in order of time were put in order."
     CUT = "cut", "Only the first part was used, up to the limit."
     NO_ACTIONS = "no actions", "A driving clip without a usable trajectory: kept without action tokens."
     MISSING_CAMERAS = "missing cameras", "A driving clip without all six cameras."

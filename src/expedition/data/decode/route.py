@@ -175,7 +175,14 @@ def _textual(raw: Raw, form: Format, rules: DecodeRules) -> Decoded:
     elif form is Format.HTML:
         from expedition.data.decode.html import page_piece
 
-        piece = page_piece(raw.whole(limits), limits, charset=raw.charset, url=raw.url, inner=raw.inner)
+        piece = page_piece(
+            raw.whole(limits),
+            limits,
+            charset=raw.charset,
+            url=raw.url,
+            inner=raw.inner,
+            setting=rules.page_setting,
+        )
         yield replace(piece, kind=raw.kind)
     elif form is Format.JSONL:
         with raw.open() as stream:
@@ -207,7 +214,9 @@ def _plain(raw: Raw, form: Format, rules: DecodeRules) -> Decoded:
     elif form is Format.XML:
         from expedition.data.decode.html import page_piece
 
-        yield page_piece(data, limits, charset=raw.charset, url=raw.url, inner=raw.inner)
+        yield page_piece(
+            data, limits, charset=raw.charset, url=raw.url, inner=raw.inner, setting=rules.page_setting
+        )
     elif raw.kind == "books":
         from expedition.data.decode.books import book_pieces
 

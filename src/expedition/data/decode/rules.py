@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from expedition.plan.media import MediaRule
 
@@ -25,10 +26,6 @@ class Limits:
     """Containers within containers."""
     html_bytes: int = 8 * MIB
     """A page is cut after this many bytes."""
-    html_depth: int = 1_000
-    """Deeper pages are read without their structure (extraction time grows with the square of depth)."""
-    html_attributes: int = 400
-    """A page with a tag of more attributes is read without its structure (the parser's time grows with the square)."""
     cues: int = 100_000
     """Most cues of one subtitle file; the rest is cut (a film has some two thousand)."""
     text_characters: int = 4_000_000
@@ -78,13 +75,16 @@ class DecodeRules:
     """Longer sounds are split where their cues allow, and refused as too long for one transcript where not."""
     audio_min_s: float = 0.05
     """Shorter sounds are dropped, seconds."""
+    page_setting: Literal["fast", "precise"] = "fast"
+    """Setting of main-text extraction from web pages."""
     require_text: bool = True
     """Whether a picture or sound without a text that belongs to it is refused."""
 
     @classmethod
-    def for_media(cls, media: MediaRule) -> DecodeRules:
+    def for_media(cls, media: MediaRule, page_setting: Literal["fast", "precise"] = "fast") -> DecodeRules:
         """Rules that store a little more than `media` shows the model, so that a later model may look closer."""
         return cls(
+            page_setting=page_setting,
             video_fps=media.video_fps,
             video_max_frames=max(2 * media.video_max_frames, 8),
             video_max_pixels=max(4 * media.video_max_pixels, 128 * 128),

@@ -1,16 +1,14 @@
-"""quality: what a build found, compared with what was planted and with labelled sets.
+"""quality: what a build found, compared with what was planted and with labelled sets; and what a workspace holds, told.
 
 Why a room: detectors are judged here, by truth that they never see: no stage imports anything of this room.
 Verbs (all that other rooms may call):
     compare_with_truth(truth, seen, data_dir) -> dict    recall and precision of each kind of planted thing; pure
     labelled_report(folder) -> dict         detectors on labelled sets: PII, duplicates, languages, toxicity
     quality_report(truth, seen, labelled_dir, data_dir) -> dict    both; pure
-    read_build(ws, version) -> Seen         what a finished version kept, dropped and refused
-    write_quality_report(ws, version, data_dir, labelled_dir) -> dict    both, written as reports/data-quality.json
     Kept, Gone, Seen                        the nouns
-Seams: a labelled set is a function folder -> figures in `labelled.py`.
-Imports: errors, workspace, data.stages.  Imported by: data (report), voyage.
-Reads / writes in the workspace: data/<dataset>/<version>/; reports/data-quality.json.
+Seams: a labelled set is a function folder -> figures in `labelled.py`; a panel is a row in panels/catalogue.py.
+Imports: errors, data.stages; panels/ more (its card).  Imported by: data.versions.judge, watch (panels).
+Reads / writes in the workspace: nothing; panels/ reads.
 Invariants: a perfect build scores 1 and an empty one 0 [test_perfect_build_scores_one]; figures without evidence are
 None [test_absent_sets_are_none].
 Read in this order:
@@ -20,14 +18,13 @@ Read in this order:
     truth.py        planted things
     labelled.py     labelled sets
     report.py       both in one
-    finished.py     from a workspace, into a workspace
+    panels/         the tables that pages and reports share
 Try: pytest tests/data/quality
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from expedition.data.quality.finished import read_build, write_quality_report
     from expedition.data.quality.labelled import labelled_report
     from expedition.data.quality.report import quality_report
     from expedition.data.quality.seen import Gone, Kept, Seen
@@ -40,8 +37,6 @@ __all__ = [
     "compare_with_truth",
     "labelled_report",
     "quality_report",
-    "read_build",
-    "write_quality_report",
 ]
 
 _HOMES = {
@@ -51,8 +46,6 @@ _HOMES = {
     "compare_with_truth": "truth",
     "labelled_report": "labelled",
     "quality_report": "report",
-    "read_build": "finished",
-    "write_quality_report": "finished",
 }
 
 

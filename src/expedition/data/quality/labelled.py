@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from expedition.data.quality.figures import f1, ratio
 from expedition.data.stages.dedup import find_duplicates
-from expedition.data.stages.language import identify
+from expedition.data.stages.language import identify_many
 from expedition.data.stages.language.tags import macrolanguage, primary, tag_of
 from expedition.data.stages.pii import find_pii
 from expedition.data.stages.pii.detectors import DETECTORS
@@ -70,8 +70,7 @@ def _pii(root: Path | None, language: str) -> dict[str, Any] | None:
             by_type[span[2]]["found"] += 1
             by_type[span[2]]["right"] += any(_overlap(span, other) for other in wanted)
     rate = documents / max(time.process_time() - started, 1e-9)
-    # A type that the set labels in other languages only would be judged by its false findings alone.
-    counted = {name: counts for name, counts in by_type.items() if name in DETECTORS and _is_judged(name, language)}
+    counted = {name: counts for name, counts in by_type.items() if name in DETECTORS}
     total: Counter[str] = sum(counted.values(), Counter())
     return {
         "recall": ratio(total["recalled"], total["planted"]),
@@ -83,11 +82,6 @@ def _pii(root: Path | None, language: str) -> dict[str, Any] | None:
         "types": {name: _type_figures(counts) for name, counts in sorted(counted.items())},
         "not_detected": sorted(set(by_type) - set(counted)),
     }
-
-
-def _is_judged(name: str, language: str) -> bool:
-    """Street addresses are recognised in their Chinese form only."""
-    return name != "STREET_ADDRESS" or language == "zh"
 
 
 def _type_figures(counts: Counter[str]) -> dict[str, Any]:
@@ -157,10 +151,12 @@ def _languages(root: Path | None) -> dict[str, Any] | None:
     classes: dict[str, list[bool]] = defaultdict(list)
     unseen: list[bool] = []
     started = time.process_time()
-    for label, text in (line for path in paths for line in _labelled_lines(path)):
+    lines = [line for path in paths for line in _labelled_lines(path)]
+    guesses = identify_many([text for _, text in lines])
+    for (label, text), guess in zip(lines, guesses, strict=True):
         found = articles.get(label) or articles.get(label.split("_")[0]) or _Articles(label, "other", "")
         want = macrolanguage(tag_of(found.code))
-        hit = macrolanguage(primary(identify(text).tag)) == want
+        hit = macrolanguage(primary(guess.tag)) == want
         hits[want].append(hit)
         classes[found.group].append(hit)
         if text not in found.text:
@@ -218,7 +214,7 @@ def _toxicity_figures(path: Path) -> dict[str, Any]:
     counts: Counter[tuple[bool, bool]] = Counter()
     started = time.process_time()
     for row in _rows(path):
-        counts[toxicity_score(row["text"]).worst > _THRESHOLD, bool(row["label"])] += 1
+        counts[toxicity_score(row["text"]).value > _THRESHOLD, bool(row["label"])] += 1
     total = sum(counts.values())
     rate = total / max(time.process_time() - started, 1e-9)
     hateful = counts[True, True] + counts[False, True]

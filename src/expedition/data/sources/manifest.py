@@ -26,7 +26,7 @@ from expedition.data.decode.sniff import SUFFIXES, Format, suffix_of
 from expedition.data.decode.tables import table_rows
 from expedition.data.sources.provenance import kept
 from expedition.data.sources.walk import Found, walk
-from expedition.data.stages.code.licence import is_licence_file, repository_licence
+from expedition.data.stages.code.licence import is_licence_evidence, repository_licence
 
 _REFERENCES = (
     "image", "file", "file_name", "filename", "video", "audio", "path", "image_path", "audio_path", "audio_filepath",
@@ -357,13 +357,14 @@ def _beside(place: str, stems: tuple[str, ...], names: set[str]) -> str | None:
 
 
 def _find_licences(files: list[Found], manifest: Manifest) -> None:
-    """Licences of first-level folders from their licence files, where no table states them."""
+    """Licences of first-level folders from their own files, where no table states them."""
     texts: dict[str, dict[str, str]] = defaultdict(dict)
     for file in files:
-        parts = file.path.split("/")
-        if len(parts) == 2 and is_licence_file(parts[1]) and file.size < _NOTE_BYTES:
+        repository, _, inside = file.path.partition("/")
+        wanted = inside.count("/") == inside.startswith("LICENSES/") and is_licence_evidence(inside)
+        if wanted and file.size < _NOTE_BYTES:
             try:
-                texts[parts[0]][parts[1]] = readable_text((manifest.folder / file.path).read_bytes())[0]
+                texts[repository][inside] = readable_text((manifest.folder / file.path).read_bytes())[0]
             except (Refused, OSError):
                 continue
     for repository, found in texts.items():

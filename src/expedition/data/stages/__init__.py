@@ -26,7 +26,9 @@ Read in this order:
     image/              pictures
     video/              subtitles
     audio/              sound
+    media_phash.py      the string by which copies of media are found
     driving/            six cameras
+    synthetic.py        what generators leave
     decontaminate.py    benchmark leaks; benchmark_files.py reads the benchmarks
     dedup/              copies
 Try: expedition data --help; pytest tests/data/stages

@@ -35,7 +35,8 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a rule decided. None means "as it was"; `meta` is merged into the document's meta."""
+    """What a rule decided. None means "as it was"; `meta` is merged into the document's meta; `kept_inserts` are the
+    places of the inserts that stay, where some go."""
 
     drop: str | None = None
     text: str | None = None
@@ -44,6 +45,9 @@ class Outcome:
     meta: Mapping[str, Any] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
+    particulars: tuple[str, ...] = ()
+    """Of a change, for the document's lineage alone: they are not counted."""
+    kept_inserts: tuple[int, ...] | None = None
 
 
 KEEP = Outcome()
@@ -86,11 +90,12 @@ def _changes(row: Row, outcome: Outcome) -> tuple[str, ...]:
     labels = [("language", outcome.language, row.language), ("licence", outcome.licence, row.licence)]
     told = [f"{name} {value}" for name, value, before in labels if value is not None and value != before]
     counted = [f"{name} {count}" for name, count in sorted(outcome.counts.items())] if outcome.changed else []
-    return (*outcome.changed, *counted, *told)
+    return (*outcome.changed, *counted, *told, *outcome.particulars)
 
 
 def _guard(row: Row, outcome: Outcome) -> Outcome:
-    if outcome.text is None or outcome.text.count(PLACEHOLDER) == row.text.count(PLACEHOLDER):
+    places = row.text.count(PLACEHOLDER) if outcome.kept_inserts is None else len(outcome.kept_inserts)
+    if (row.text if outcome.text is None else outcome.text).count(PLACEHOLDER) == places:
         return outcome
     return Outcome(drop="the stage would have changed the number of inserts", counts=outcome.counts)
 
@@ -126,7 +131,7 @@ def _apply(batch: pa.RecordBatch, rows: list[Row], outcomes: list[Outcome]) -> p
     kept = [index for index, outcome in enumerate(outcomes) if outcome.drop is None]
     result = batch if len(kept) == batch.num_rows else batch.take(pa.array(kept, pa.int64()))
     pairs = [(rows[index], outcomes[index]) for index in kept]
-    updates: dict[str, list[str | None]] = {}
+    updates: dict[str, list[Any]] = {}
     if any(outcome.text is not None for _, outcome in pairs):
         updates["text"] = [row.text if outcome.text is None else outcome.text for row, outcome in pairs]
     if any(outcome.language is not None for _, outcome in pairs):
@@ -135,6 +140,11 @@ def _apply(batch: pa.RecordBatch, rows: list[Row], outcomes: list[Outcome]) -> p
         updates["licence"] = [outcome.licence or row.licence for row, outcome in pairs]
     if any(outcome.meta for _, outcome in pairs):
         updates["meta"] = [_merged(row.meta, outcome.meta) for row, outcome in pairs]
+    if any(outcome.kept_inserts is not None for _, outcome in pairs):
+        updates["inserts"] = [
+            inserts if outcome.kept_inserts is None else [inserts[place] for place in outcome.kept_inserts]
+            for (_, outcome), inserts in zip(pairs, result.column("inserts").to_pylist(), strict=True)
+        ]
     for name, values in updates.items():
         position = result.schema.get_field_index(name)
         column = result.schema.field(position)

@@ -16,7 +16,8 @@ Verbs (all that other rooms may call):
     Build, Prepared, Provenance, ShardPlan, Tokenise          the nouns
     HELDOUT                                                   the data set that training never sees
 Imports: errors, workspace, plan, the other rooms of data but loading.  Imported by: data.builder, cli.
-Reads / writes in the workspace: data/<dataset>/<version>/, data/signatures/, keys/, reports/data-issues.json.
+Reads / writes in the workspace: data/<dataset>/<version>/, data/signatures/, keys/, reports/data-issues.json,
+    reports/decontamination.json.
 Invariants: offsets in the index lead to the payloads [test_index_offsets_lead_to_the_payloads]; bytes do not depend on
     workers [test_bytes_do_not_depend_on_workers_or_input_files]; a changed byte is noticed
     [test_verify_notices_one_changed_byte]; a reader of a push sees all or nothing [test_killed_push_goes_on].
@@ -25,8 +26,9 @@ Read in this order:
     prepare.py, clean.py, tally.py       decode and clean; code.py names the code that did it
     decisions.py                         what each stage changed in a document
     prints.py, repeats.py, copies.py     fingerprints by file; which documents are copies; where that stands
-    compare.py, components.py            the same by exchange: pairs of copies, and what they join
-    caps.py, vocabulary.py               caps of approvals; the tokenizer
+    pairs.py, compare.py, compare_media.py, components.py    the same by exchange: pairs of copies, what they join
+    site_lines.py                        lines that repeat over a site
+    caps.py, synthetic_share.py, vocabulary.py    caps of approvals and of the mix; the tokenizer
     plan.py, rows.py                     document → shard, document → tokens
     tar.py, shards.py, assemble.py       deterministic ustar, its members, tokenise → exchange → publish
     index.py, dropped.py                 tables of what is in and of what is not, by parts
@@ -34,7 +36,7 @@ Read in this order:
     sign.py, verification.py             who vouches for it; everything hashed again
     push.py                              to another place and back
     tfrecord.py, export.py, croissant.py what other people's tools read
-    lineage.py, difference.py, mixture.py, issues.py, judge.py
+    lineage.py, difference.py, mixture.py, issues.py, judge.py, leaks.py
 Try: expedition data show; pytest tests/data/versions
 """
 

@@ -80,6 +80,11 @@ def cut_of(folders: Sequence[Path], caps: Caps) -> Cut | None:
     return first_beyond(rows, caps, before.tolist())
 
 
+def measured_tokens(folders: Iterable[Path]) -> int:
+    """Tokens of the documents that were measured in `folders`."""
+    return sum(int(np.load(folder / PREFIX_SUMS, allow_pickle=False)[:, 2].sum()) for folder in folders)
+
+
 def first_beyond(sizes: Iterable[Size], caps: Caps, before: Sequence[int] = (0, 0, 0)) -> Cut | None:
     """The first document, in the order of ids, with which one of `caps` would be exceeded. Pure.
 

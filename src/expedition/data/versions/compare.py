@@ -4,7 +4,8 @@ exact      (key, number) by key                          → pairs with the firs
 gone       exact copies back to their block of files     → left out of what follows
 bands      (band key, number, next band) by band key     → pairs to compare, bounded in number by `candidates`
 verify     pairs by block of the second                  → pairs whose sketches are near
-pictures   (caption, number, hash) by caption            → pairs whose pictures are near
+media      (key, number, finer code) by key              → pairs of pictures, clips and sounds to compare
+media-verify  pairs by block of the second               → pairs whose fingerprints are near
 """
 
 from __future__ import annotations
@@ -19,22 +20,20 @@ import pyarrow as pa
 
 from expedition.data.engine import Exchange, Limits, exchange
 from expedition.data.engine.exchange import Reduce, Rows, partitions_for
-from expedition.data.engine.merge import groups, in_pieces, whole_or_split
+from expedition.data.engine.merge import in_pieces, whole_or_split
 from expedition.data.engine.shard import Summary
-from expedition.data.engine.tables import read_batches, read_table, write_batches
+from expedition.data.engine.tables import read_table
 from expedition.data.stages.dedup import NearRule, candidate_pairs, exact_pairs, verified
-from expedition.data.stages.dedup.candidates import NO_PAIRS, Numbers, Pairs, Work, distinct, pairs_of_pieces
+from expedition.data.stages.dedup.candidates import Numbers, Pairs, Work, distinct, pairs_of_pieces
 from expedition.data.stages.dedup.fingerprint import band_matrix, exact_halves, fine_of
-from expedition.data.stages.dedup.media import ALL_PAIRS, PictureGroup, PictureRule
-from expedition.data.versions.prints import Prints, SketchReader
+from expedition.data.versions.compare_media import MEDIA_ROW_BYTES, MediaRows, VerifyMedia
+from expedition.data.versions.pairs import PAIRS, read_pairs, write_pairs
+from expedition.data.versions.prints import Prints
 
-PAIRS = "pairs.arrow"
-PAIR_SCHEMA = pa.schema([("a", pa.int64()), ("b", pa.int64())])
 _ROWS_AT_ONCE = 1 << 16
-"""Band rows that become pairs at once (at most `ALL_PAIRS / 2` a row), and pairs that are compared at once."""
+"""Band rows that become pairs at once (at most `ALL_PAIRS / 2` a row)."""
 _EXACT_ROW_BYTES = 24
 _BAND_ROW_BYTES = 20
-_CAPTION_ROW_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,31 +67,27 @@ def find_pairs(prints: Prints, rule: NearRule, workdir: Path, memory_bytes: int,
         "verify",
         [item.folder / PAIRS for item in bands],
         PairsToBlocks(prints),
-        Verify(prints, rule, memory_bytes // 2),
+        Verify(prints, rule, memory_bytes // 4),
         "b",
         memory_bytes=memory_bytes // 2,
         **blocks,
     )
-    size = prints.total * _CAPTION_ROW_BYTES
-    pictures = run("pictures", every, CaptionRows(prints, gone), reduce_pictures, "caption", **hashed(size))
-    near = tuple(item.folder / PAIRS for item in (*checked, *pictures))
+    size = prints.media_keys * MEDIA_ROW_BYTES
+    media = run("media", every, MediaRows(prints, gone.rows), reduce_bands, "key", **hashed(size))
+    alike = run(
+        "media-verify",
+        [item.folder / PAIRS for item in media],
+        PairsToBlocks(prints),
+        VerifyMedia(prints),
+        "b",
+        **blocks,
+    )
+    near = tuple(item.folder / PAIRS for item in (*checked, *alike))
     counts: dict[str, int] = {}
-    for item in (*bands, *checked):
+    for item in (*bands, *checked, *alike):
         for name, count in item.summary["work"].items():
             counts[name] = counts.get(name, 0) + count
     return Found(pairs, near, counts)
-
-
-def read_pairs(path: Path) -> Iterator[Pairs]:
-    """The pairs of a file, a batch at a time."""
-    for batch in read_batches(path):
-        yield np.stack([batch.column("a").to_numpy(), batch.column("b").to_numpy()], axis=-1)
-
-
-def write_pairs(folder: Path, found: Iterator[Pairs]) -> int:
-    """Write pairs as they come; returns their number."""
-    batches = (pa.RecordBatch.from_arrays([pa.array(p[:, 0]), pa.array(p[:, 1])], schema=PAIR_SCHEMA) for p in found)
-    return write_batches(folder / PAIRS, PAIR_SCHEMA, batches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,74 +215,32 @@ class Verify:
     prints: Prints
     rule: NearRule
     memory_bytes: int
-    """Bytes of sketches that are mapped at once."""
+    """Bytes of sketches that are held at once, about."""
 
     def __call__(self, partition: int, chunks: Iterator[pa.Table], folder: Path) -> Summary:
         """Writes the pairs that are near copies; counts the comparisons."""
-        sketches = SketchReader(self.prints, self.memory_bytes)
         work = {"compared": 0, "joined": 0}
 
         def found() -> Iterator[Pairs]:
             for chunk in chunks:
                 pairs = distinct(np.stack([chunk.column("a").to_numpy(), chunk.column("b").to_numpy()], axis=-1))
-                for start in range(0, len(pairs), _ROWS_AT_ONCE):
-                    kept, compared = verified(pairs[start : start + _ROWS_AT_ONCE], sketches, self.rule)
+                for some in self._lots(pairs):
+                    kept, compared = self._near(some)
                     work["compared"] += compared
                     yield kept
 
         work["joined"] = write_pairs(folder, found())
         return {"work": work}
 
+    def _lots(self, pairs: Pairs) -> Iterator[Pairs]:
+        """Neighbouring pairs whose sketches fit the memory, as many as possible: a lot opens every file once."""
+        taken = self.prints.sketch_bytes(pairs[:, 0]) + self.prints.sketch_bytes(pairs[:, 1]) * (
+            np.diff(pairs[:, 1], prepend=-1) != 0
+        )
+        lots = np.cumsum(taken) // max(1, self.memory_bytes)
+        yield from np.split(pairs, np.flatnonzero(np.diff(lots)) + 1)
 
-@dataclass(frozen=True, slots=True)
-class CaptionRows:
-    """Rows (caption, number, phash) of a file's pictures that are left."""
-
-    prints: Prints
-    gone: Gone
-
-    def __call__(self, file: int) -> Iterator[pa.RecordBatch]:
-        """One batch."""
-        start, _ = self.prints.bounds(file, file + 1)
-        table = self.prints.table(file).select(["caption", "phash"])
-        left = table.column("caption").is_valid().to_numpy(zero_copy_only=False).copy()
-        left[self.gone.rows(file)] = False
-        rows = np.flatnonzero(left)
-        chosen = table.take(pa.array(rows)).combine_chunks()
-        columns = {"caption": chosen.column("caption"), "number": rows + start, "phash": chosen.column("phash")}
-        yield from pa.table(columns).combine_chunks().to_batches()
-
-
-def reduce_pictures(partition: int, chunks: Iterator[pa.Table], folder: Path) -> Summary:
-    """Near pictures of every caption."""
-
-    def found() -> Iterator[Pairs]:
-        for item in whole_or_split(chunks, "caption"):
-            if isinstance(item, pa.Table):
-                for group in groups(item, "caption"):
-                    yield _near_pictures(PictureGroup(PictureRule(), small=group.num_rows <= ALL_PAIRS), group)
-            else:
-                yield from _pictures_of_pieces(item)
-
-    return {"pairs": write_pairs(folder, found())}
-
-
-def _pictures_of_pieces(pieces: Iterator[pa.Table]) -> Iterator[Pairs]:
-    held: list[pa.Table] = []
-    large: PictureGroup | None = None
-    for piece in pieces:
-        held.append(piece)
-        if large is None and sum(table.num_rows for table in held) > ALL_PAIRS:
-            large = PictureGroup(PictureRule(), small=False)
-        if large is not None:
-            yield _near_pictures(large, pa.concat_tables(held))
-            held.clear()
-    if held:
-        yield _near_pictures(PictureGroup(PictureRule(), small=True), pa.concat_tables(held))
-
-
-def _near_pictures(group: PictureGroup, rows: pa.Table) -> Pairs:
-    if rows.num_rows < 2 and group.small:
-        return NO_PAIRS
-    named = zip(rows.column("number").to_pylist(), rows.column("phash").to_pylist(), strict=True)
-    return np.array(list(group.add(named)), np.int64).reshape(-1, 2)
+    def _near(self, pairs: Pairs) -> tuple[Pairs, int]:
+        numbers = np.unique(pairs)
+        held = self.prints.sketches(numbers)
+        return verified(pairs, lambda some: held.take(np.searchsorted(numbers, some)), self.rule)

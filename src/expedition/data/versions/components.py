@@ -23,8 +23,9 @@ from expedition.data.engine.shard import Summary
 from expedition.data.engine.tables import read_batches, write_table
 from expedition.data.stages.dedup.candidates import NO_PAIRS, Pairs, distinct
 from expedition.data.stages.dedup.resolve import EXACT, NEAR, Dropped, Rank, nodes_of, resolve
-from expedition.data.versions.compare import PAIRS, Found, read_pairs, write_pairs
+from expedition.data.versions.compare import Found
 from expedition.data.versions.copies import COPIES, Copies, write_copies
+from expedition.data.versions.pairs import PAIRS, read_pairs, write_pairs
 from expedition.data.versions.prints import Prints
 from expedition.errors import CheckFailed
 

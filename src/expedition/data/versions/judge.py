@@ -1,11 +1,12 @@
-"""What a version kept and lost, under the names that truth files use, and the quality report made from it."""
+"""What a version kept and lost, under the names that truth files use; the data quality report, as JSON and as a page."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
@@ -16,24 +17,46 @@ from expedition.data.versions.seal import REPORT
 from expedition.errors import InputError
 from expedition.workspace import Workspace, layout
 
+if TYPE_CHECKING:
+    from expedition.plan.data import DataPlan
+
 SCHEMA = "data.quality/1"
 TRUTH = "truth.jsonl"
 
 
 def judge(
-    ws: Workspace, version: str, data_dir: Path | str, *, truth: Path | None = None, labelled: Path | None = None
+    ws: Workspace,
+    version: str | None = None,
+    data_dir: Path | str | None = None,
+    *,
+    truth: Path | None = None,
+    labelled: Path | None = None,
+    plan: DataPlan | None = None,
 ) -> dict[str, Any]:
-    """Compare a version with a truth file and with labelled sets; writes and returns reports/data-quality.json.
+    """Compare a version with a truth file and with labelled sets, and list what the workspace holds.
 
-    `truth` None: `data_dir/truth.jsonl`, if it is there. `labelled` None: labelled folders of `data_dir`. Without
-    evidence a figure is None. Raises InputError for a truth file that is named and absent.
+    Writes reports/data-quality.json and its page reports/data-quality.md; returns {truth, labelled, panels}: `panels`
+    are those of `data.quality.panels`, as the governance page shows them. `version` None: the one that was built last.
+    `data_dir` None: no comparison but with what `truth` and `labelled` name. `truth` None: `data_dir/truth.jsonl`, if it
+    is there. `labelled` None: labelled folders of `data_dir`. `plan` is what shares are held against; None: unknown.
+    Without evidence a figure is None. Raises InputError for a truth file that is named and absent, UsageError where
+    there is no such version.
     """
-    data_dir = Path(data_dir).absolute()
+    from expedition.data.quality.panels import Reader, report_text, report_value
+
     if truth is not None and not truth.is_file():
         raise InputError("there is no such truth file", where=str(truth))
-    path = truth or data_dir / TRUTH
-    report = quality_report(path if path.is_file() else None, seen(ws, version), labelled or data_dir, data_dir)
-    built = {"version": version, "content_hash": read_manifest(ws, version)["content_hash"], "conditions": []}
+    held = Reader(ws, plan).read()
+    chosen = version or (held.newest.version if held.newest else "v0.1")
+    content_hash = read_manifest(ws, chosen)["content_hash"]
+    root = None if data_dir is None else Path(data_dir).absolute()
+    path = truth or (root / TRUTH if root else None)
+    planted = path if path is not None and path.is_file() else None
+    figures = quality_report(planted, seen(ws, chosen), labelled or root, root)
+    built = {"version": chosen, "content_hash": content_hash, "conditions": []}
+    held = replace(held, judged={**built, **figures})
+    report = {**figures, "panels": report_value(held)}
+    ws.write_text(layout.report_page("data-quality"), report_text(held))
     ws.write_json(layout.report("data-quality"), {**built, **report}, schema=SCHEMA)
     return report
 

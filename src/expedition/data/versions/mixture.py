@@ -97,7 +97,7 @@ def scales(plan: DataPlan) -> bool:
     """Whether the plan asks for more than its shares: caps, weights of sources, or a temperature."""
     capped = plan.mix.max_epochs is not None or any(share.max_epochs is not None for share in plan.mix.shares)
     weighted = any(policy.weight != 1 or policy.max_epochs is not None for policy in plan.sources.values())
-    return capped or weighted or plan.mix.temperature != 1
+    return capped or weighted or plan.mix.temperature != 1 or plan.mix.max_synthetic_share is not None
 
 
 def cells_of(rows: Iterable[Mapping[str, Any]]) -> list[Cell]:
@@ -126,6 +126,9 @@ def scaled(plan: DataPlan, planned: Mapping[str, float], cells: Sequence[Cell], 
         impossible.append(f"{kind}: planned {planned[kind]:.4g} of the tokens, the version has none of it")
     demand = {kind: planned[kind] / total * budget_tokens for kind in sorted(by_kind)}
     limit = {kind: sum(_cap(plan, cell) * cell.tokens for cell in by_kind[kind]) for kind in demand}
+    if plan.mix.max_synthetic_share is not None and "synthetic" in limit:
+        # Kinds that are missing or capped leave their tokens to the others: never beyond this.
+        limit["synthetic"] = min(limit["synthetic"], plan.mix.max_synthetic_share * budget_tokens)
     given = filled(demand, limit, budget_tokens)
     for kind, tokens in given.items():
         if demand[kind] > limit[kind] * (1 + 1e-9):

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +27,7 @@ from expedition.data.sources import ItemRef, Rejected, SourceFolder, read_docume
 from expedition.data.sources.walk import walk
 from expedition.data.stages import BenchmarkIndex, standard_stages
 from expedition.data.stages.stage import Stage
+from expedition.data.stages.text import load_model
 from expedition.data.versions.approved import Approved, UsedSource, refuse_unfit_plan
 from expedition.data.versions.assemble import Prepared
 from expedition.data.versions.clean import COMPLIANCE, Cleaning, short
@@ -119,7 +120,7 @@ class PrepareUnit:
 def workshop(setup: Setup) -> tuple[list[Stage], DecodeRules, int]:
     """Stages, decoding rules and batch size of a set-up, made once a process."""
     plan = DataPlan.model_validate_json(setup.plan)
-    rules = DecodeRules.for_media(MediaRule.model_validate_json(setup.media))
+    rules = DecodeRules.for_media(MediaRule.model_validate_json(setup.media), plan.extraction)
     return standard_stages(plan, BenchmarkIndex.from_folder(setup.benchmarks)), rules, plan.batch_documents
 
 
@@ -192,23 +193,26 @@ class PreparedShards:
 
     def losses(self, prepared: Sequence[Prepared], copies: Copies) -> Iterator[Losses]:
         """Where the losses of each file stand; `prepared` are these files with their copies and cuts."""
-        for (unit, outcome), item in zip(self.units, prepared, strict=True):
-            removed, kept = copies.removed(item.path), outcome.summary["documents"]
+        for (unit, outcome), path, item in zip(self.units, self.paths(), prepared, strict=True):
+            removed, kept = copies.removed(path), outcome.summary["documents"]
             yield Losses(
                 source=unit.source.name,
                 first_path=f"{unit.source.name}/{unit.items[0].path}",
                 lost=outcome.folder / LOST,
                 lost_rows=outcome.summary["lost"],
-                documents=item.path,
+                documents=path,
                 removed=removed,
                 cut=item.cut,
                 late_rows=len(removed) if item.cut is None else kept,
             )
 
-    def report(self, approved: Approved, late: Sequence[Late] = ()) -> dict[str, Any]:
+    def report(
+        self, approved: Approved, late: Sequence[Late] = (), global_stages: Sequence[Mapping[str, Any]] = ()
+    ) -> dict[str, Any]:
         """report.json: what came in, what each stage did, what was unreadable, given up or not approved.
 
-        `late` are the sums of copies and of what caps leave out.
+        `late` are the sums of copies and of what caps leave out, `global_stages` rows of a tally of what was done to what
+        dedup leaves.
         """
         tally = Tally()
         unreadable: list[dict[str, Any]] = []
@@ -218,6 +222,7 @@ class PreparedShards:
             if account["unreadable"]:
                 unreadable = _least([*unreadable, *account["unreadable"]])
         self._add_late(tally, late)
+        tally.add(global_stages)
         totals = tally.totals()
         return {
             "conditions": [],
@@ -372,4 +377,12 @@ def _fingerprint(setup: Setup) -> str:
         for path in (setup.benchmarks.rglob("*") if setup.benchmarks.is_dir() else ())
         if path.is_file()
     )
-    return sha256_json([code_version(), json.loads(setup.plan), json.loads(setup.media), benchmarks])[:16]
+    plan = DataPlan.model_validate_json(setup.plan)
+    models = [card["sha256"] for card in model_cards(plan).values()]
+    told = [code_version(), json.loads(setup.plan), json.loads(setup.media), benchmarks, models]
+    return sha256_json(told)[:16]
+
+
+def model_cards(plan: DataPlan) -> dict[str, dict[str, Any]]:
+    """Cards of the learned models that stages use, by stage. Raises InputError for one that is absent or damaged."""
+    return {"quality": load_model(Path(plan.quality.model)).card} if plan.quality.model else {}

@@ -7,7 +7,6 @@ so ids stay in the files and global steps move eight bytes a document.
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -44,8 +43,8 @@ class FingerprintFile:
     rule: NearRule
 
     def __call__(self, path: Path, folder: Path) -> Summary:
-        """The summary counts documents, those with bands, and bytes of text."""
-        counts = {"documents": 0, "near": 0, "text_bytes": 0}
+        """The summary counts documents, those with bands, and bytes of text and of sketches."""
+        counts = {"documents": 0, "near": 0, "text_bytes": 0, "sketch_bytes": 0, "media_keys": 0}
         batches = self._batches(path, counts)
         rows = write_batches(folder / PRINTS, FINGERPRINT_SCHEMA, batches)
         assert rows == counts["documents"]
@@ -64,6 +63,8 @@ class FingerprintFile:
             counts["documents"] += made.num_rows
             counts["near"] += made.num_rows - made.column("bands").null_count
             counts["text_bytes"] += columns["text"].nbytes
+            counts["sketch_bytes"] += made.column("sketch").nbytes
+            counts["media_keys"] += made.column("media_keys").nbytes // 8
             yield made
 
 
@@ -72,13 +73,16 @@ class Prints:
     """A handle on the fingerprints of a build: pickles as one path, whatever the number of files."""
 
     index: Path
-    """Arrow table: a row a file, `documents` and `prints` (paths) and `start` (number of the first document)."""
+    """Arrow table: a row a file, `documents` and `prints` (paths), `start` (number of the first document) and
+    `sketch_bytes` (mean of its documents that have bands)."""
     width: int
     """Files of a block. A block's documents meet in one partition where rows go back to their files."""
     total: int
     """Documents."""
     near: int
     """Documents that have bands."""
+    media_keys: int = 0
+    """Keys of pictures, clips and sounds, about."""
 
     @property
     def files(self) -> int:
@@ -126,6 +130,20 @@ class Prints:
             found += self.table(file).column("id").take(pa.array(rows)).to_pylist()
         return found
 
+    def sketches(self, numbers: Numbers) -> Sketches:
+        """Sketches of rising numbers of documents that have them, copied: every file is opened once."""
+        return Sketches.joined(
+            [
+                Sketches.of(self.table(file).column("sketch").take(pa.array(rows)).chunks)
+                for file, rows in self.by_file(numbers)
+            ]
+        )
+
+    def sketch_bytes(self, numbers: Numbers) -> npt.NDArray[np.float64]:
+        """What the sketch of each document takes, about: the mean of its file."""
+        means: npt.NDArray[np.float64] = _loaded(self.index)[3]
+        return means[self.file_of(numbers)]
+
     def by_file(self, numbers: Numbers) -> Iterator[tuple[int, Numbers]]:
         """Rising numbers as (file, rows in it)."""
         files, starts = self.file_of(numbers), _loaded(self.index)[2]
@@ -155,6 +173,7 @@ def make_prints(
         "documents": [*map(str, ordered), ""],
         "prints": [*(str(item.folder / PRINTS) for item in outcomes), ""],
         "start": starts,
+        "sketch_bytes": [*(item.summary["sketch_bytes"] / max(1, item.summary["near"]) for item in outcomes), 0.0],
     }
     index = workdir / f"prints-{sha256_json([rows['documents'], rows['prints'], starts.tolist()])[:16]}.arrow"
     if not index.exists():
@@ -164,40 +183,21 @@ def make_prints(
         aside.rename(index)
     mean = max(1.0, float(starts[-1]) / max(1, len(ordered)))
     width = max(1, min(int(block_documents // mean), -(-len(ordered) // _LEAST_BLOCKS)))
-    return Prints(index, width, int(starts[-1]), sum(outcome.summary["near"] for outcome in outcomes))
-
-
-class SketchReader:
-    """Sketches by number, from the last files that were asked for; no more than `memory_bytes` of them are mapped."""
-
-    def __init__(self, prints: Prints, memory_bytes: int) -> None:
-        self._prints, self._memory_bytes = prints, memory_bytes
-        self._mapped: OrderedDict[int, pa.ChunkedArray] = OrderedDict()
-        self._bytes = 0
-
-    def __call__(self, numbers: Numbers) -> Sketches:
-        """Sketches of rising numbers."""
-        taken: list[pa.Array] = []
-        for file, rows in self._prints.by_file(numbers):
-            taken += self._column(file).take(pa.array(rows)).chunks
-        return Sketches.of(taken)
-
-    def _column(self, file: int) -> pa.ChunkedArray:
-        column = self._mapped.pop(file, None)
-        if column is None:
-            column = self._prints.table(file).column("sketch")
-            self._bytes += column.nbytes
-        self._mapped[file] = column
-        while self._bytes > self._memory_bytes and len(self._mapped) > 1:
-            self._bytes -= self._mapped.popitem(last=False)[1].nbytes
-        return column
+    return Prints(
+        index,
+        width,
+        int(starts[-1]),
+        *(sum(item.summary[name] for item in outcomes) for name in ("near", "media_keys")),
+    )
 
 
 @lru_cache(maxsize=2)
-def _loaded(index: Path) -> tuple[list[str], list[str], npt.NDArray[np.int64]]:
+def _loaded(
+    index: Path,
+) -> tuple[list[str], list[str], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     table = read_table(index)
     names = [table.column(name).to_pylist()[:-1] for name in ("documents", "prints")]
-    return names[0], names[1], table.column("start").to_numpy().copy()
+    return names[0], names[1], table.column("start").to_numpy().copy(), table.column("sketch_bytes").to_numpy().copy()
 
 
 @lru_cache(maxsize=2)

@@ -1,157 +1,311 @@
-"""What the governance panels show of the newest dataset: shares, languages, PII and toxicity, alignment."""
+"""The page of data governance: what is in the data, what is planned, what was found and left out, and who allowed it."""
 
 from __future__ import annotations
 
-import io
-import math
-import re
 from collections.abc import Mapping
-from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from expedition.watch.web.views import View
-from expedition.workspace import NotFound, layout
+from nicegui import ui
+
+from expedition.data.quality.panels import PANELS, Column, Holdings, Panel
+from expedition.data.quality.panels.funnel import CHANGED, UNLISTED
+from expedition.data.quality.panels.languages import GROUPS, group_title
+from expedition.data.quality.panels.records import changed_examples, dropped_examples, kept_examples
+from expedition.data.quality.panels.safety import ALL
+from expedition.data.quality.panels.subtitles import MEASURES
+from expedition.watch.web import charts
+from expedition.watch.web.figure import Card, Chart, Table, card, of_version
+from expedition.watch.web.frame import Frame, duration
+from expedition.watch.web.records import Records
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from expedition.watch.web.feed import Reading
 
-    from expedition.workspace import Workspace
-
-CHINESE = ("yue", "wuu", "nan", "hak", "gan", "hsn", "cdo", "cjy", "cpx", "czh", "czo", "mnp", "hnm")
-ARABIC = ("apc", "ary", "arz", "acm", "aeb", "ajp", "apd", "ars")
-DIALECTS = frozenset((*CHINESE, *ARABIC, "gsw", "bar", "nds", "lmo", "vec", "nap", "scn"))
-"""ISO 639-3 codes of dialects and varieties that the panel names as such."""
-LARGE = frozenset(
-    ("en", "zh", "es", "fr", "de", "ja", "ru", "pt", "it", "ko", "ar", "hi", "id", "tr", "vi", "nl", "pl", "fa", "uk",
-     "cs", "sv", "ro", "el", "hu", "th", "he", "bn", "ur", "da", "fi", "no", "nb", "ta", "te", "mr",
-     "eng", "cmn", "spa", "fra", "deu", "jpn", "rus", "por", "ita", "kor", "arb", "hin", "ind", "tur", "vie", "nld",
-     "pol", "pes", "ukr", "ces", "swe", "ron", "ell", "hun", "tha", "heb", "ben")
-)  # fmt: skip
-"""Languages with large corpora; the others count as minority languages in the panel."""
-CELL = re.compile(r"alignment_s:(?P<low>[-+.e\d]+|-inf):(?P<high>[-+.e\d]+|inf)")
-"""A histogram cell in a stage's counts: seconds from, to."""
+_NOTHING = Holdings("1970-01-01T00:00:00Z", (), None, (), (), (), (), (), None)
+ALL_LANGUAGES = "all groups"
+TILES = 8
+"""Figures in the line on top."""
 
 
-def governance_views(ws: Workspace, now: float) -> dict[str, View]:
-    """The four panels by name: shares, languages, safety, alignment."""
-    versions = _versions(ws)
-    if not versions:
-        return {name: View(None, False, None, 0) for name in ("shares", "languages", "safety", "alignment")}
-    folder, manifest = versions[-1]
-    age = _age(ws, now)
-    reports = [(m["version"], _json(ws, f"{f}/report.json") or {}) for f, m in versions]
-    panels = {
-        "shares": _shares(manifest),
-        "languages": _languages(_parquet(ws, f"{folder}/statistics.parquet")),
-        "safety": _safety(reports),
-        "alignment": _alignment(reports[-1][1]),
-    }
-    return {name: View(data, data is not None, age, 1) for name, data in panels.items()}
+def draw(frame: Frame) -> None:
+    """Draw the page into the frame's grid."""
+    records = Records(frame)
+    _now(frame)
+    _amounts(frame, records)
+    _languages(frame, records)
+    _safety(frame)
+    _subtitles(frame)
+    _funnel(frame, records)
+    _decisions(frame)
+    _lookup(records)
 
 
-def _versions(ws: Workspace) -> list[tuple[str, dict[str, Any]]]:
-    """Folder and manifest of every dataset version, by version name."""
-    keys = [key for key in ws.store.list(f"data/{layout.DATASET}") if key.endswith("/manifest.json")]
-    return [(key.removesuffix("/manifest.json"), ws.read_json(key)) for key in sorted(keys)]
+def _empty(name: str) -> Panel:
+    """A panel without rows: its title, columns and words."""
+    return PANELS[name](_NOTHING)
 
 
-def _age(ws: Workspace, now: float) -> float | None:
-    times = [event.time for event in ws.events_all("data.")]
-    return max(0.0, now - datetime.fromisoformat(max(times)).timestamp()) if times else None
+def _card(name: str, width: int) -> Card:
+    panel = _empty(name)
+    return card(panel.title, panel.about, width, panel=name)
 
 
-def _shares(manifest: dict[str, Any]) -> dict[str, Any]:
-    sources = [
-        {"source": s["name"], "kind": s["kind"], "documents": s["documents"], "tokens": s["tokens"]}
-        for s in manifest["sources"]
+def _follow(frame: Frame, name: str, figure: Chart | Table, on: Card) -> None:
+    """Show a panel's rows of the version that is looked at; those of a panel without versions whole."""
+
+    def update(reading: Reading, version: str | None) -> None:
+        figure.show(of_version(reading.panels[name], version))
+        on.link_to(version)
+
+    frame.on_update(update)
+
+
+def _now(frame: Frame) -> None:
+    with ui.element("div").classes("tiles w12"):
+        labels = []
+        for _ in range(TILES):
+            with ui.element("div").classes("tile"):
+                labels.append((ui.label("").classes("value"), ui.label("").classes("name")))
+    with _card("builds", 12) as on:
+        builds = ui.element("div").classes("builds")
+        empty = ui.label(_empty("builds").empty).classes("empty")
+
+    def update(reading: Reading, version: str | None) -> None:
+        for (value, name), texts in zip(labels, tiles(reading, version), strict=True):
+            value.set_text(texts[0])
+            name.set_text(texts[1])
+        rows = reading.panels["builds"].rows
+        empty.set_visibility(not rows)
+        builds.clear()
+        with builds:
+            for row in rows:
+                _build(row)
+        on.link_to(None)
+
+    frame.on_update(update)
+
+
+def _build(row: Mapping[str, Any]) -> None:
+    share = row["done"] / row["total"] if row["total"] else None
+    with ui.element("div").classes("build"):
+        ui.label(str(row["state"])).classes(f"chip {'good' if row['state'] == 'running' else 'warn'}")
+        ui.label(f"{row['version']}: {row['phase']} {row['done']} / {row['total']}").classes("strong")
+        if share is not None:
+            ui.linear_progress(share, show_value=False, size="8px").props('aria-label="share of this step done"')
+        rate = "unknown" if row["records_per_s"] is None else f"{row['records_per_s']:,.0f} records/s"
+        facts = f"{row['records_in'] or 0:,} records in, {row['records_out'] or 0:,} out, {rate}, "
+        facts += f"about {duration(row['remaining_s'])} left, " if row["remaining_s"] is not None else ""
+        ui.label(f"{facts}reported {duration(row['age_s'])} ago").classes("about")
+        for text in (row["refused"], row["advice"]):
+            if text:
+                ui.label(str(text)).classes("about")
+
+
+def tiles(reading: Reading, version: str | None) -> list[tuple[str, str]]:
+    """The line of figures on top: `TILES` times a figure and what it is. Pure."""
+    by = {name: of_version(panel, version) if version else () for name, panel in reading.panels.items()}
+    groups = {group: sum(row["group"] == group for row in by["languages"]) for group in GROUPS}
+    rates = next((row for row in by["safety"] if row["source"] == ALL), {})
+    # The first row is what was read.
+    into = next((row["documents_in"] for row in by["funnel"]), None)
+    lost = sum(row["dropped"] for row in by["funnel"])
+    ends = [row["expiry"] for row in reading.panels["approvals"].rows]
+    status = [row["status"] for row in reading.panels["issues"].rows]
+    return [
+        (f"{sum(row['documents'] for row in by['sources']):,}" if version else "none", "documents"),
+        (_short(sum(row["expanded_tokens"] for row in by["sources"])) if version else "none", "expanded tokens"),
+        (
+            str(sum(groups.values()) - groups["unknown"]),
+            f"languages, of them {groups['dialect']} dialects and {groups['minority']} minority",
+        ),
+        (_percent(rates.get("pii_rate")), "of documents acted on for personal data"),
+        (_percent(rates.get("toxicity_rate")), "of documents acted on for toxicity"),
+        (_percent(lost / into if into else None), "of what was read dropped"),
+        (str(ends.count("expired") + ends.count("soon")), f"approvals end soon or have ended, of {len(ends)}"),
+        (str(sum(text in ("open", "planned") for text in status)), f"issues not mended, of {len(status)}"),
     ]
-    return {
-        "version": manifest["version"],
-        "documents": manifest["documents"],
-        "tokens": manifest["tokens"],
-        "kinds": {kind: entry["tokens"] for kind, entry in manifest["kinds"].items()},
-        "sources": sorted(sources, key=lambda s: -int(s["tokens"])),
-    }
 
 
-def _languages(statistics: pa.Table | None) -> list[dict[str, Any]] | None:
-    if statistics is None or not {"language", "documents", "tokens"} <= set(statistics.column_names):
-        return None
-    grouped = statistics.group_by("language").aggregate([("tokens", "sum"), ("documents", "sum")])
-    rows = [
-        {"language": row["language"] or "und", "tokens": row["tokens_sum"], "documents": row["documents_sum"]}
-        for row in grouped.to_pylist()
-    ]
-    for row in rows:
-        row["class"] = language_class(row["language"])
-    return sorted(rows, key=lambda row: (-int(row["tokens"]), row["language"])) or None
+def _amounts(frame: Frame, records: Records) -> None:
+    with _card("mix", 6) as on:
+        mix = Chart(charts.planned_against_achieved, on_empty("mix"), height=lambda n: charts.chart_height(n, 240, 40))
+    _follow(frame, "mix", mix, on)
+    panel = _empty("sources")
+    unit = {"share": False}
+    about = "Expanded tokens of every source in every version. The data has them by kind and language too."
+    with card("Tokens by source and version", about, 6, panel="cells"):
+        pick = ui.toggle({False: "tokens", True: "share"}, value=False).props("dense no-caps flat")
+        chart = Chart(
+            lambda rows: charts.sources_by_version(rows, shares=unit["share"]), panel.empty, height=lambda n: 340
+        )
+
+    def by_version(reading: Reading, version: str | None) -> None:
+        again = unit["share"] != bool(pick.value)
+        unit["share"] = bool(pick.value)
+        chart.show(reading.panels["sources"].rows, again=again)
+
+    pick.on_value_change(lambda: by_version(frame.reading, frame.version))
+    frame.on_update(by_version)
+
+    async def open_source(row: Mapping[str, Any]) -> None:
+        find = partial(kept_examples, frame.ws, str(frame.version), source=row["source"], kind=row["kind"])
+        await records.examples(f"In {frame.version}: {row['source']} ({row['kind']})", find)
+
+    with _card("sources", 12) as table_on:
+        columns = [column for column in panel.columns if column.name != "version"]
+        table = Table(columns, panel.empty, opens="records", on_open=open_source)
+    _follow(frame, "sources", table, table_on)
 
 
-def language_class(code: str) -> str:
-    """`dialect`, `large`, `minority` or `unknown` of a BCP-47 or ISO 639-3 code."""
-    base = code.split("-")[0].lower()
-    if base in ("und", ""):
-        return "unknown"
-    if base in DIALECTS or "-x-" in code:
-        return "dialect"
-    return "large" if base in LARGE else "minority"
+def on_empty(name: str) -> str:
+    """What to say where a panel has no rows."""
+    return _empty(name).empty
 
 
-def _safety(reports: list[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]] | None:
-    """Share of documents with personal data and with toxicity, by version and source, in build order."""
-    rows = []
-    for version, report in reports:
-        stages = report.get("stages") or []
-        for source in dict.fromkeys(row["source"] for row in stages):
-            part = {"stages": [row for row in stages if row["source"] == source]}
-            pii, toxicity = stage_rate(part, "pii"), stage_rate(part, "toxicity")
-            if pii is not None or toxicity is not None:
-                rows.append({"version": version, "source": source, "pii": pii, "toxicity": toxicity})
-        pii, toxicity = stage_rate(report, "pii"), stage_rate(report, "toxicity")
-        if pii is not None or toxicity is not None:
-            rows.append({"version": version, "source": None, "pii": pii, "toxicity": toxicity})
-    return rows or None
+def _languages(frame: Frame, records: Records) -> None:
+    panel = _empty("languages")
+    state = {"group": ALL_LANGUAGES}
+    titles = {ALL_LANGUAGES: ALL_LANGUAGES, **{group: group_title(group) for group in GROUPS}}
+
+    def options(rows: Any) -> charts.Options:
+        group = state["group"]
+        return charts.language_groups(rows) if group == ALL_LANGUAGES else charts.languages_of(rows, group)
+
+    def click(event: Any) -> None:
+        if isinstance(event.data, dict) and event.data.get("group"):
+            pick.set_value(event.data["group"])
+
+    with _card("languages", 6) as on:
+        pick = ui.select(titles, value=ALL_LANGUAGES, label="group").props("dense outlined options-dense")
+        pie = Chart(options, panel.empty, height=lambda n: 330, click=click)
+
+    async def open_language(row: Mapping[str, Any]) -> None:
+        find = partial(kept_examples, frame.ws, str(frame.version), language=row["language"])
+        await records.examples(f"In {frame.version}: language {row['language']}", find)
+
+    columns = [column for column in panel.columns if column.name != "version"]
+    with card("Languages, one by one", "Those of the group that is chosen.", 6):
+        table = Table(columns, panel.empty, opens="records", on_open=open_language)
+
+    def update(reading: Reading, version: str | None) -> None:
+        again, state["group"] = state["group"] != pick.value, str(pick.value)
+        rows = of_version(reading.panels["languages"], version)
+        pie.show(rows, again=again)
+        table.show(tuple(row for row in rows if state["group"] in (ALL_LANGUAGES, row["group"])))
+        on.link_to(version)
+
+    pick.on_value_change(lambda: update(frame.reading, frame.version))
+    frame.on_update(update)
 
 
-def stage_rate(report: Mapping[str, Any], name: str) -> float | None:
-    """Documents that a stage dropped or changed over those it saw; None where the report has no such stage."""
-    rows = [row for row in report.get("stages") or [] if row["stage"] == name]
-    seen = sum(row["in"] for row in rows)
-    acted = sum(sum(row[field].values()) for row in rows for field in ("dropped", "changed"))
-    return acted / seen if seen else None
+def _safety(frame: Frame) -> None:
+    state = {"source": ALL}
+    with _card("safety", 6):
+        pick = ui.select([ALL], value=ALL, label="source").props("dense outlined options-dense")
+        lines = Chart(lambda rows: charts.rates_over_time(rows, state["source"]), on_empty("safety"))
+
+    def update(reading: Reading, version: str | None) -> None:
+        rows = reading.panels["safety"].rows
+        names = list(dict.fromkeys([ALL, *(row["source"] for row in rows)]))
+        if names != pick.options:
+            pick.set_options(names, value=pick.value if pick.value in names else ALL)
+        again, state["source"] = state["source"] != pick.value, str(pick.value)
+        lines.show(rows, again=again)
+
+    pick.on_value_change(lambda: update(frame.reading, frame.version))
+    frame.on_update(update)
+    with _card("findings", 6) as on:
+        found = Chart(charts.findings_by_type, on_empty("findings"), height=charts.chart_height)
+    _follow(frame, "findings", found, on)
 
 
-def _alignment(report: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Histogram of subtitle minus speech or picture time, from the cells `name:low:high` that stages count."""
-    cells: dict[tuple[float, float], int] = {}
-    for row in report.get("stages") or []:
-        for key, count in row["counts"].items():
-            found = CELL.fullmatch(key)
-            if found:
-                edges = float(found["low"]), float(found["high"])
-                cells[edges] = cells.get(edges, 0) + int(count)
-    if not cells:
-        return None
-    ordered = sorted(cells)
-    return {
-        "cells": [f"{low:g} to {high:g} s" for low, high in ordered],
-        "labels": [f"{low:g}" if math.isfinite(low) else f"< {high:g}" for low, high in ordered],
-        "counts": [cells[edges] for edges in ordered],
-        "clips": sum(cells.values()),
-    }
+def _subtitles(frame: Frame) -> None:
+    with _card("subtitles", 12) as on:
+        pick = ui.toggle(list(MEASURES.values()), value="clips").props("dense no-caps flat")
+        cells = Chart(charts.difference_histogram, on_empty("subtitles"), height=lambda n: 280)
+
+    def update(reading: Reading, version: str | None) -> None:
+        rows = of_version(reading.panels["subtitles"], version)
+        there = list(dict.fromkeys(row["measure"] for row in rows))
+        pick.set_visibility(len(there) > 1)
+        chosen = pick.value if pick.value in there or not there else there[0]
+        cells.show(tuple(row for row in rows if row["measure"] == chosen))
+        on.link_to(version)
+
+    pick.on_value_change(lambda: update(frame.reading, frame.version))
+    frame.on_update(update)
 
 
-def _json(ws: Workspace, key: str) -> dict[str, Any] | None:
-    try:
-        return ws.read_json(key)
-    except NotFound:
-        return None
+def _funnel(frame: Frame, records: Records) -> None:
+    every = "all stages"
+    panel = _empty("reasons")
+
+    def click(event: Any) -> None:
+        if event.name in pick.options:
+            pick.set_value(event.name)
+
+    with _card("funnel", 6) as on:
+        bars = Chart(charts.stage_funnel, on_empty("funnel"), height=charts.chart_height, click=click)
+    _follow(frame, "funnel", bars, on)
+
+    async def open_reason(row: Mapping[str, Any]) -> None:
+        version, stage, source = str(frame.version), row["stage"], row["source"]
+        if row["outcome"] == CHANGED:
+            find = partial(changed_examples, frame.ws, version, stage, source)
+        else:
+            reason = None if row["reason"] == UNLISTED else row["reason"]
+            find = partial(dropped_examples, frame.ws, version, stage, reason, source)
+        await records.examples(f"{version}, {stage}: {row['reason']} ({source})", find)
+
+    columns: list[Column] = [column for column in panel.columns if column.name != "version"]
+    with _card("reasons", 6) as reasons_on:
+        pick = ui.select([every], value=every, label="stage").props("dense outlined options-dense id=stage")
+        table = Table(columns, panel.empty, opens="records", on_open=open_reason)
+
+    def update(reading: Reading, version: str | None) -> None:
+        rows = of_version(reading.panels["reasons"], version)
+        names = [every, *dict.fromkeys(row["stage"] for row in of_version(reading.panels["funnel"], version))]
+        if names != pick.options:
+            pick.set_options(names, value=pick.value if pick.value in names else every)
+        table.show(tuple(row for row in rows if pick.value in (every, row["stage"])))
+        reasons_on.link_to(version)
+
+    pick.on_value_change(lambda: update(frame.reading, frame.version))
+    frame.on_update(update)
 
 
-def _parquet(ws: Workspace, key: str) -> pa.Table | None:
-    import pyarrow.parquet as pq
+def _decisions(frame: Frame) -> None:
+    for name, width in (("approvals", 12), ("issues", 6), ("detectors", 6), ("freshness", 12)):
+        with _card(name, width) as on:
+            table = Table(_empty(name).columns, on_empty(name))
+        frame.on_update(partial(_whole, name, table, on))
 
-    try:
-        return pq.read_table(io.BytesIO(ws.store.read(key)), partitioning=None)
-    except NotFound:
-        return None
+
+def _whole(name: str, table: Table, on: Card, reading: Reading, version: str | None) -> None:
+    table.show(reading.panels[name].rows)
+    on.link_to(None)
+
+
+def _lookup(records: Records) -> None:
+    about = "Its way through every stage, and its text. The id has 32 hexadecimal digits."
+    with card("One document", about, 12), ui.element("div").classes("lookup"):
+        given = ui.input("document id").props("dense outlined clearable id=document")
+
+        async def look() -> None:
+            if given.value and given.value.strip():
+                await records.document(given.value.strip())
+
+        given.on("keydown.enter", look)
+        ui.button("trace", on_click=look).props("flat no-caps")
+
+
+def _percent(share: float | None) -> str:
+    return "unknown" if share is None else f"{100 * share:.2f} %"
+
+
+def _short(amount: float) -> str:
+    for size, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e4, " k")):
+        if amount >= size:
+            return f"{amount / (1e3 if unit == ' k' else size):.3g}{unit}"
+    return f"{amount:,.0f}"

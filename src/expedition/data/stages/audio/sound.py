@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from expedition.data.records import Insert
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +43,11 @@ def measure_sound(samples: npt.NDArray[np.float32], sample_rate: int) -> SoundMe
         active_s=float((levels > bound).sum()) * frame / sample_rate if total > 1e-9 else 0.0,
         clipped_share=float((np.abs(samples) >= 0.999).mean()) if len(samples) else 0.0,
     )
+
+
+def samples_of(insert: Insert) -> tuple[npt.NDArray[np.float32], int]:
+    """Mono float32 samples and rate of an audio insert. Raises soundfile.LibsndfileError on broken bytes."""
+    import soundfile
+
+    samples, rate = soundfile.read(io.BytesIO(insert.data), dtype="float32", always_2d=True)
+    return samples.mean(axis=1), int(rate)

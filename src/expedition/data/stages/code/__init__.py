@@ -3,7 +3,8 @@
 Why a room: code is judged as code: prose rules would delete it.
 Verbs (all that other rooms may call):
     licence_of(text) -> Licence | None      SPDX expression and class that the head of a source file declares
-    repository_licence(files) -> Licence | None   from the licence files of a repository
+    repository_licence(files) -> Licence | None   of a repository: licence files, metadata, tags, README
+    is_licence_evidence(path) -> bool       which of its files that takes
     repository_match(files), match_licence_text(text) -> LicenceMatch   the same with score, evidence and regions
     class_of(spdx) -> LicenceClass          permissive, copyleft, restricted or unknown, of an id or expression
     machine_made(path, text) -> str | None  why a file counts as generated, minified, vendored or data
@@ -16,6 +17,7 @@ Invariants: a file without a licence is not trained on [test_no_licence_is_refus
     is what its text says, not what its file is called [test_licence_is_found_by_text_whatever_the_file_is_called].
 Read in this order:
     spdx.py         what a text is: one licence, a choice, several, or none that is known
+    declared.py     what package metadata, READMEs and tags name
     licence.py      of a file, of a repository, and its class
     artefacts.py    generated, minified, vendored, data
     secrets.py      credentials
@@ -25,7 +27,14 @@ Try: pytest tests/data/stages/test_code.py
 
 from expedition.data.stages.code.artefacts import machine_made
 from expedition.data.stages.code.code import CodeFile, CodeLicence, CodeSecrets
-from expedition.data.stages.code.licence import Licence, class_of, licence_of, repository_licence, repository_match
+from expedition.data.stages.code.licence import (
+    Licence,
+    class_of,
+    is_licence_evidence,
+    licence_of,
+    repository_licence,
+    repository_match,
+)
 from expedition.data.stages.code.secrets import Secret, find_secrets
 from expedition.data.stages.code.spdx import LicenceMatch, match_licence_text
 
@@ -38,6 +47,7 @@ __all__ = [
     "Secret",
     "class_of",
     "find_secrets",
+    "is_licence_evidence",
     "licence_of",
     "machine_made",
     "match_licence_text",

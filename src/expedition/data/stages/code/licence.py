@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from expedition.data.stages.code.declared import ids_of, metadata_licence, readme_licence, tagged_licence, tells_licence
 from expedition.data.stages.code.spdx import NOASSERTION, LicenceMatch, joined, match_header, match_licence_text
 
 LicenceClass = Literal["permissive", "copyleft", "restricted", "unknown"]
@@ -27,11 +28,12 @@ _COPYLEFT: Final = re.compile(
 )
 _RESTRICTED: Final = re.compile(r"-(?:NC|ND)\b|^(?:BUSL|Elastic|Commons-Clause|Proprietary|LicenseRef)", re.IGNORECASE)
 _LICENCE_FILE: Final = re.compile(
-    r"(?:^|/)(?:(?:mit-)?licen[cs]e|copying|unlicense)(?:[.-][\w.-]{1,24})?$|(?:^|/)LICENSES/[\w.+-]{1,40}\.txt$",
+    r"(?:^|/)(?:(?:mit-|apache-)?licen[cs]e|copying|unlicense)(?:[._-][\w.-]{1,24})?$|(?:^|/)LICENSES/[\w.+-]{1,40}\.txt$",
     re.IGNORECASE,
 )
 _OF_OTHERS: Final = re.compile(r"3rd|third", re.IGNORECASE)
 _HEADER_CHARACTERS: Final = 4000
+_POINTER_CHARACTERS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,32 +91,75 @@ def is_licence_file(path: str) -> bool:
     return _LICENCE_FILE.search(path) is not None
 
 
-def repository_match(files: Mapping[str, str]) -> LicenceMatch | None:
-    """What the licence files among `files` (path → text) say together; None where there is no licence file.
+def is_licence_evidence(path: str) -> bool:
+    """Whether a file at the top of a repository can say something of its licence: `repository_match` wants these."""
+    return is_licence_file(path) or ("/" not in path and tells_licence(path))
 
-    Files that stand side by side as LICENSE-MIT and LICENSE-APACHE, or one whose words offer a choice, are joined by
-    OR; others all apply (AND). A file that only names licences says nothing beside one that holds a text. The score is
-    that of the weakest file.
+
+def repository_match(files: Mapping[str, str]) -> LicenceMatch | None:
+    """What a repository (path → text, of all its files or of those that `is_licence_evidence` names) is licensed under.
+
+    Evidence in this order: the licence files at its top; without any, its LICENSES folder (REUSE), its package metadata,
+    the SPDX tags of its source files, its README. None where there is none of these: nothing is licensed.
+
+    Licence files that stand side by side as LICENSE-MIT and LICENSE-APACHE, or one whose words offer a choice, are joined
+    by OR; others all apply (AND). Where the metadata name the same licences, theirs is the expression. A file that only
+    names licences says nothing beside one that holds a text. The score is that of the weakest file. Texts that are not
+    known stay NOASSERTION, unless they hold the whole text of the licence that the metadata declare.
     """
-    found = {
-        path: match_licence_text(text)
-        for path, text in sorted(files.items())
-        if is_licence_file(path) and not _OF_OTHERS.search(path)
-    }
+    depth = min((path.count("/") for path in files), default=0)
+    top = {path.rsplit("/", 1)[-1]: text for path, text in files.items() if path.count("/") == depth}
+    texts = {name: text for name, text in top.items() if is_licence_file(name) and not _OF_OTHERS.search(name)}
+    texts = texts or {path: text for path, text in files.items() if re.search(r"(?:^|/)LICENSES/[^/]+$", path)}
+    declared = metadata_licence(top)
+    if texts:
+        return _declared_form(_of_licence_files(texts), declared)
+    if declared:
+        return LicenceMatch(declared, 1.0, "metadata")
+    if tagged := tagged_licence(files):
+        return LicenceMatch(tagged, 1.0, "tag")
+    told = readme_licence(top)
+    return LicenceMatch(told, 0.0, "readme") if told else None
+
+
+def _of_licence_files(files: Mapping[str, str]) -> LicenceMatch:
+    """What licence files (one or more) say together."""
+    found = {path: match_licence_text(text) for path, text in sorted(files.items())}
     texts = {path: match for path, match in found.items() if match.evidence != "notice"} or found
-    if len(texts) <= 1:
-        return next(iter(texts.values()), None)
+    pointers = {path for path, match in texts.items() if not match.asserted and _points_to(files[path], files, path)}
+    if len(texts) > len(pointers):
+        texts = {path: match for path, match in texts.items() if path not in pointers}
+    if len(texts) == 1:
+        return next(iter(texts.values()))
     weakest = min(texts.values(), key=lambda match: (match.asserted, match.score))
     if not weakest.asserted:
         return weakest
     names = [path.rsplit("/", 1)[-1].lower() for path in texts]
-    side_by_side = all(re.match(r"(?:un)?licen[cs]e[.-](?!md$|txt$|rst$)|mit-licen|unlicense", name) for name in names)
+    side_by_side = all(re.match(r"(?:un)?licen[cs]e[._-](?!md$|txt$|rst$)|mit-licen|unlicense", name) for name in names)
     choice = side_by_side or any(match.choice for match in found.values())
     return LicenceMatch(joined([match.spdx for match in texts.values()], choice), weakest.score, weakest.evidence)
 
 
+def _points_to(text: str, files: Mapping[str, str], path: str) -> bool:
+    """Whether a short licence file only sends the reader to others that lie beside it."""
+    others = [name.rsplit("/", 1)[-1] for name in files if name != path]
+    # "LICENSE" alone is a word of many texts.
+    return len(text) < _POINTER_CHARACTERS and any(name in text for name in others if not name.isalpha())
+
+
+def _declared_form(match: LicenceMatch, declared: str | None) -> LicenceMatch:
+    """The same licences in the expression that the metadata give; or their licence, where an unknown text holds it whole."""
+    if declared is None:
+        return match
+    if match.asserted:
+        same = " " in match.spdx and ids_of(match.spdx) == ids_of(declared)
+        return replace(match, spdx=declared) if same else match
+    held = ids_of(" AND ".join(region.spdx for region in match.regions))
+    return replace(match, spdx=declared, evidence="text") if ids_of(declared) <= held and not match.added else match
+
+
 def repository_licence(files: Mapping[str, str]) -> Licence | None:
-    """The licence of a repository by its licence files (path → text): NOASSERTION where they match no known text."""
+    """The licence of a repository (see `repository_match`): NOASSERTION where its licence files match no known text."""
     match = repository_match(files)
     return None if match is None else Licence(match.spdx, class_of(match.spdx))
 

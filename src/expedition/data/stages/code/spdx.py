@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 from expedition.data.decode.code import header_licence
 
-Evidence = Literal["tag", "text", "notice", "none"]
+Evidence = Literal["tag", "text", "notice", "metadata", "readme", "none"]
 NOASSERTION: Final = "NOASSERTION"
 ADDED_TERMS: Final = "LicenseRef-additional-terms"
 
@@ -30,7 +30,7 @@ _MAX_CHARACTERS: Final = 1 << 18
 _WORD: Final = re.compile(r"[^\W_]+")
 _CHOICE: Final = re.compile(
     r"\bdual[- ]?licen[sc]ed?\b|\beither (?:of|the|license)\b|\bat your (?:option|choice)\b|\byou may choose\b"
-    r"|\bchoice of licen[sc]e|\bone of the following licen[sc]es\b",
+    r"|\bchoice of licen[sc]e|\balternatively\b|\bone of the following licen[sc]es\b",
     re.IGNORECASE,
 )
 _ADDED: Final = re.compile(
@@ -118,6 +118,8 @@ class LicenceMatch:
     regions: tuple[Region, ...] = ()
     choice: bool = False
     """Whether its own words offer a choice between licences."""
+    added: bool = False
+    """Whether words around its licences restrict them."""
 
     @property
     def asserted(self) -> bool:
@@ -152,7 +154,7 @@ def match_licence_text(text: str) -> LicenceMatch:
         return LicenceMatch(named, score, "notice", choice=choice)
     if regions:
         largest = max(regions, key=lambda region: region.end - region.start)
-        return LicenceMatch(NOASSERTION, score, "none", largest.spdx, regions, choice)
+        return LicenceMatch(NOASSERTION, score, "none", largest.spdx, regions, choice, _ADDED.search(rest) is not None)
     nearest, score = _nearest(text)
     return LicenceMatch(NOASSERTION, score, "none", nearest, choice=choice)
 

@@ -7,6 +7,7 @@ Verbs (all that other rooms may call):
     find_duplicates(table, rule) -> list[Duplicate]     the same as values
     find_copies(prints, rule, preference) -> Dropped    the same over fingerprints, by number
     fingerprints(documents, rule) -> batch              what is kept of documents to compare them
+    similar_pairs(documents, rule) -> pa.Table          a, b, similarity of every near pair
     exact_pairs, candidate_pairs, verified, resolve     the pieces
     Columns, Dropped, Duplicate, NearRule               the nouns
 Seams: none.
@@ -22,8 +23,10 @@ Read in this order:
     near.py         MinHash, bands, verification
     fingerprint.py  what is kept of a document
     media.py        pictures and sounds
+    lines.py        lines that repeat over a site
     resolve.py      components and the best copy
     find.py         the driver
+    pairs.py        every pair with its similarity
 Try: pytest tests/data/stages/test_dedup.py
 """
 
@@ -32,6 +35,7 @@ from expedition.data.stages.dedup.exact import exact_pairs
 from expedition.data.stages.dedup.find import dedup_plan, find_copies, find_duplicates
 from expedition.data.stages.dedup.fingerprint import Columns, fingerprints
 from expedition.data.stages.dedup.near import NearRule, verified
+from expedition.data.stages.dedup.pairs import similar_pairs
 from expedition.data.stages.dedup.resolve import Dropped, Duplicate, resolve
 
 __all__ = [
@@ -46,5 +50,6 @@ __all__ = [
     "find_duplicates",
     "fingerprints",
     "resolve",
+    "similar_pairs",
     "verified",
 ]

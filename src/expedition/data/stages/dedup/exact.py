@@ -9,34 +9,27 @@ import numpy.typing as npt
 import xxhash
 
 from expedition.data.stages.dedup.candidates import NO_PAIRS, Numbers, Pairs
-from expedition.data.stages.dedup.tokens import Hashes, byte_token_hashes, token_pieces
 
 TEXT_KINDS: Final = frozenset({"web", "books", "synthetic"})
 """Kinds whose texts are compared with each other; code is compared with code."""
+NO_TOKENS: Final = xxhash.xxh3_128_digest(b"")
 
 
-def content_key(kind: str, text: str, phash: str | None) -> tuple[bytes | None, Hashes]:
-    """128-bit hash of what makes a document the same, and its text's token hashes.
+def content_key(kind: str, text: str, content: bytes, phash: str | None) -> bytes | None:
+    """128-bit hash of what makes a document the same; `content` is the hash of its tokens (`tokens.hashed`).
 
-    What counts is the text, and the fingerprint of its media where it has any. Code keeps its case and punctuation.
-    None for a media document without a fingerprint: equal captions are no copy.
+    What counts is the text, and the fingerprint of its media where it has any. Code keeps its case and punctuation, and
+    so does a text without a token. None for a media document without a fingerprint: equal captions are no copy.
     """
     family = "text" if kind in TEXT_KINDS else kind
-    content = xxhash.xxh3_128(f"{family}\0{phash or ''}\0".encode())
-    hashes = []
-    for piece in token_pieces(text):
-        hashes.append(byte_token_hashes(piece))
-        if kind != "code":
-            content.update(b" ".join(piece))
-            content.update(b" ")
-    tokens = hashes[0] if len(hashes) == 1 else np.concatenate(hashes)
     if kind == "code":
-        content.update("\n".join(line.rstrip() for line in text.strip().splitlines()).encode())
-    elif family == "text" and not len(tokens):
-        content.update(text.encode())
-    elif family != "text" and not phash:
-        return None, tokens
-    return content.digest(), tokens
+        content = "\n".join(line.rstrip() for line in text.strip().splitlines()).encode()
+    elif family != "text":
+        if not phash:
+            return None
+    elif content == NO_TOKENS:
+        content = text.encode()
+    return xxhash.xxh3_128_digest(f"{family}\0{phash or ''}\0".encode() + content)
 
 
 def exact_pairs(high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64], numbers: Numbers) -> Pairs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,8 +9,15 @@ import pyarrow as pa
 
 from expedition.data.stages.dedup.candidates import Numbers, Pairs, Work, candidate_pairs
 from expedition.data.stages.dedup.exact import exact_pairs
-from expedition.data.stages.dedup.fingerprint import Columns, band_matrix, exact_halves, fine_of, fingerprints
-from expedition.data.stages.dedup.media import picture_edges
+from expedition.data.stages.dedup.fingerprint import (
+    Columns,
+    band_matrix,
+    exact_halves,
+    fine_of,
+    fingerprints,
+    media_rows,
+)
+from expedition.data.stages.dedup.media import near_media
 from expedition.data.stages.dedup.near import NearRule, Sketches, verified
 from expedition.data.stages.dedup.resolve import REASONS, Dropped, Duplicate, Rank, nodes_of, resolve, tie_of
 
@@ -48,7 +54,7 @@ def find_copies(prints: pa.Table, rule: NearRule, preference: Mapping[str, int])
     exact = exact_pairs(high, low, rows)
     gone = np.zeros(prints.num_rows, bool)
     gone[exact[:, 1]] = True
-    near = np.concatenate([_near_text(prints, gone, rule), _near_pictures(prints, gone)])
+    near = np.concatenate([_near_text(prints, gone, rule), _near_media(prints, gone)])
     nodes = nodes_of(np.concatenate([exact, near]))
     return resolve(exact, near, nodes, rank_of(prints, nodes, preference))
 
@@ -75,11 +81,11 @@ def _near_text(prints: pa.Table, gone: np.ndarray[tuple[int], np.dtype[np.bool_]
     return verified(pairs, sketches, rule)[0]
 
 
-def _near_pictures(prints: pa.Table, gone: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Pairs:
-    by_caption: dict[int, list[tuple[int, str]]] = defaultdict(list)
-    captions, phashes = prints.column("caption").to_pylist(), prints.column("phash").to_pylist()
-    for number, (caption, phash) in enumerate(zip(captions, phashes, strict=True)):
-        if caption is not None and not gone[number]:
-            by_caption[caption].append((number, phash))
-    edges = [edge for group in by_caption.values() if len(group) > 1 for edge in picture_edges(group)]
-    return np.array(edges, np.int64).reshape(-1, 2)
+def _near_media(prints: pa.Table, gone: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Pairs:
+    rows, keys, fine = media_rows(prints)
+    left = ~gone[rows]
+    rows, keys, fine = rows[left], keys[left], fine[left]
+    order = np.lexsort((rows, keys))
+    pairs = candidate_pairs(keys[order], rows[order], fine[order], Work())
+    column = prints.column("phash")
+    return near_media(pairs, lambda numbers: column.take(pa.array(numbers)).to_pylist())

@@ -1,8 +1,15 @@
 """Near copies of texts: MinHash signatures propose pairs, the Jaccard similarity of the n-grams themselves decides.
 
-A shingle is an n-gram of 5 tokens (words, or characters in scripts without spaces). 25 bands of 5 values propose a pair
-of similarity 0.7 with probability 1 - (1 - 0.7^5)^25 = 0.99, and one of 0.3 with 0.06 (Leskovec, Rajaraman, Ullman,
-Mining of Massive Datasets, section 3.4).
+A shingle is an n-gram of 5 tokens (words, or characters in scripts without spaces). A pair of similarity s shares a band
+of r values with probability s^r, and so is proposed by b bands with 1 - (1 - s^r)^b (Leskovec, Rajaraman, Ullman, Mining
+of Massive Datasets, section 3.4):
+
+    s                   0.3    0.5    0.7    0.75    0.8      0.9
+    25 bands of 5       0.06   0.55   0.990  0.9989  0.99995  1.0
+    14 bands of 8       0.001  0.05   0.565  0.775   0.924    0.9996
+
+14 x 8 (FineWeb, datatrove) misses a thirteenth of the pairs at 0.8 for fewer proposals. Here proposals are cheap, since
+each is verified by a merge of two sorted sketches, so the steeper side is given up for recall.
 """
 
 from __future__ import annotations
@@ -18,7 +25,7 @@ import rensa
 from scipy.sparse import csr_array
 
 from expedition.data.stages.dedup.candidates import NO_PAIRS, Numbers, Pairs
-from expedition.data.stages.dedup.tokens import Hashes, ngram_hashes
+from expedition.data.stages.dedup.tokens import Hashed, ngram_hashes
 
 Sketch = npt.NDArray[np.uint32]
 """The high halves of a text's smallest shingle hashes, rising."""
@@ -44,21 +51,8 @@ class NearRule:
     min_shingles: int = 12
     """Shorter texts are compared exactly only: a phrase in common is no copy."""
     seed: int = 7
-
-
-def shingles(tokens: Hashes, rule: NearRule) -> Hashes:
-    """Sorted hashes of the shingles of a text with these token hashes, distinct in their high halves, at most the
-    `sketch` smallest."""
-    found = np.sort(ngram_hashes(tokens, rule.shingle_tokens))
-    if len(found) > 1:
-        high = found >> _HALF
-        found = found[np.concatenate(([True], high[1:] != high[:-1]))]
-    return found[: rule.sketch]
-
-
-def sketch_of(found: Hashes) -> Sketch:
-    """What is kept of shingle hashes: their high halves, which keep the order."""
-    return (found >> _HALF).astype(np.uint32)
+    media_with_other_words: bool = True
+    """Whether one picture, clip or sound with other words in the same language is a copy."""
 
 
 def jaccard(a: Sketch, b: Sketch, rule: NearRule) -> float:
@@ -74,16 +68,16 @@ def jaccard(a: Sketch, b: Sketch, rule: NearRule) -> float:
     return float(np.searchsorted(common, union[-1], side="right") / len(union))
 
 
-def signatures(found: Sequence[Hashes], rule: NearRule) -> npt.NDArray[np.uint32]:
-    """MinHash signatures of shingle hashes, one row a text, `bands * band_values` columns."""
-    width = rule.bands * rule.band_values
-    if not found:
+def signatures(sketches: Sketches, rule: NearRule) -> npt.NDArray[np.uint32]:
+    """MinHash signatures of sketches, one row a text, `bands * band_values` columns."""
+    width, count = rule.bands * rule.band_values, len(sketches.offsets) - 1
+    if not count:
         return np.empty((0, width), np.uint32)
-    offsets = np.zeros(len(found) + 1, np.uint64)
-    np.cumsum([len(each) for each in found], out=offsets[1:])
-    flat = np.concatenate(list(found))
+    with np.errstate(over="ignore"):
+        flat = (sketches.hashes.astype(np.uint64) + np.uint64(1)) * _MIX
+    offsets = sketches.offsets.astype(np.uint64)
     matrix = rensa.RMinHash.digest_matrix_from_flat_token_hashes(flat, offsets, width, rule.seed)
-    return np.asarray(matrix.to_rows(), np.uint32).reshape(len(found), width)
+    return np.asarray(matrix.to_rows(), np.uint32).reshape(count, width)
 
 
 def band_keys(signature: npt.NDArray[np.uint32], rule: NearRule) -> npt.NDArray[np.uint64]:
@@ -112,6 +106,28 @@ class Sketches:
     def __getitem__(self, place: int) -> Sketch:
         return self.hashes[self.offsets[place] : self.offsets[place + 1]]
 
+    def take(self, places: npt.NDArray[np.intp]) -> Sketches:
+        """Those at `places`."""
+        sizes = self.sizes[places]
+        offsets = np.concatenate(([0], np.cumsum(sizes)))
+        shift = np.repeat(self.offsets[places] - offsets[:-1], sizes)
+        return Sketches(self.hashes[np.arange(offsets[-1]) + shift], offsets)
+
+    def cut(self, most: int) -> Sketches:
+        """The smallest `most` hashes of each."""
+        sizes = self.sizes
+        if sizes.max(initial=0) <= most:
+            return self
+        rank = np.arange(len(self.hashes)) - np.repeat(self.offsets[:-1], sizes)
+        return Sketches(self.hashes[rank < most], np.concatenate(([0], np.cumsum(np.minimum(sizes, most)))))
+
+    @staticmethod
+    def joined(parts: Sequence[Sketches]) -> Sketches:
+        """Parts end to end."""
+        sizes = np.concatenate([np.empty(0, np.int64), *(part.sizes for part in parts)])
+        hashes = np.concatenate([np.empty(0, np.uint32), *(part.hashes for part in parts)])
+        return Sketches(hashes, np.concatenate(([0], np.cumsum(sizes))))
+
     @staticmethod
     def of(arrays: Sequence[pa.Array]) -> Sketches:
         """The sketches of Arrow arrays of large binary without nulls, one after the other."""
@@ -123,6 +139,23 @@ class Sketches:
             if data is not None:
                 flat.append(np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]].view(np.uint32))
         return Sketches(np.concatenate(flat), np.concatenate(([0], np.cumsum(np.concatenate(sizes)))))
+
+
+def sketched(texts: Hashed, rule: NearRule) -> Sketches:
+    """Sketches of texts: of the distinct high halves of a text's shingle hashes the `sketch` smallest."""
+    size = rule.shingle_tokens
+    found = ngram_hashes(texts.hashes, size)
+    counts = np.maximum(np.diff(texts.offsets) - size + 1, 0)
+    owners = np.repeat(np.arange(len(counts), dtype=np.uint64), counts)
+    # Shingles that run over the end of a text are left out.
+    firsts = np.concatenate(([0], np.cumsum(counts)))[:-1]
+    places = np.arange(len(owners)) + np.repeat(texts.offsets[:-1] - firsts, counts)
+    keys = np.sort((owners << _HALF) | (found[places] >> _HALF))
+    if len(keys):
+        keys = keys[np.concatenate(([True], keys[1:] != keys[:-1]))]
+    edges = np.searchsorted(keys, np.arange(len(counts) + 1, dtype=np.uint64) << _HALF)
+    whole = Sketches((keys & np.uint64(0xFFFFFFFF)).astype(np.uint32), edges.astype(np.int64))
+    return whole.cut(rule.sketch)
 
 
 def verified(
@@ -147,7 +180,7 @@ def verified(
             batch = batch[[root(a) != root(b) for a, b in batch.tolist()]]
         numbers, places = np.unique(batch, return_inverse=True)
         places = places.reshape(-1, 2)
-        near = _near(sketches(numbers), places[:, 0], places[:, 1], rule)
+        near = similarities(sketches(numbers), places[:, 0], places[:, 1], rule) >= rule.threshold
         compared += len(batch)
         kept.append(batch[near])
         for a, b in kept[-1].tolist():
@@ -156,23 +189,23 @@ def verified(
     return np.concatenate(kept), compared
 
 
-def _near(
+def similarities(
     sketches: Sketches, left: npt.NDArray[np.intp], right: npt.NDArray[np.intp], rule: NearRule
-) -> npt.NDArray[np.bool_]:
-    """Which pairs of sketches reach the threshold."""
+) -> npt.NDArray[np.float64]:
+    """Similarity of each pair of sketches; 0 where their sizes alone rule the threshold out."""
     sizes = sketches.sizes
     small, large = np.minimum(sizes[left], sizes[right]), np.maximum(sizes[left], sizes[right])
+    found = np.zeros(len(left))
     cut = large >= rule.sketch
     # |a ∩ b| / |a ∪ b| ≤ min / max: sizes alone rule many out.
-    near = cut | (small >= rule.threshold * large)
-    whole = np.flatnonzero(near & ~cut)
+    whole = np.flatnonzero(~cut & (small >= rule.threshold * large) & (small > 0))
     if len(whole):
         # Rows of a sparse matrix; the product of two rows has their common hashes, found by one merge in C.
         shape = (len(sizes), 1 << 32)
         ones = np.ones(len(sketches.hashes), np.int8)
         rows = csr_array((ones, sketches.hashes.astype(np.int64), sketches.offsets), shape=shape)
         common = np.diff(rows[left[whole]].multiply(rows[right[whole]]).tocsr().indptr)
-        near[whole] = common >= rule.threshold * (small[whole] + large[whole] - common)
+        found[whole] = common / (small[whole] + large[whole] - common)
     for place in np.flatnonzero(cut).tolist():
-        near[place] = jaccard(sketches[left[place]], sketches[right[place]], rule) >= rule.threshold
-    return near
+        found[place] = jaccard(sketches[left[place]], sketches[right[place]], rule)
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ class ClockLimits:
     max_frame_difference: int = 1
     """Largest difference in the number of frames."""
     min_cameras: int = 6
+    max_gap_ratio: float = 4.0
+    """Largest gap between frames of a camera, over the median of the rig's gaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,9 @@ def judge_clocks(timestamps_s: Mapping[str, Sequence[float]], limits: ClockLimit
     for times in timestamps_s.values():
         if any(later <= earlier for earlier, later in itertools.pairwise(times)):
             return Clocks(cameras, 0.0, "camera clock runs backwards")
+    gaps = [later - earlier for times in timestamps_s.values() for earlier, later in itertools.pairwise(times)]
+    if gaps and max(gaps) > bounds.max_gap_ratio * statistics.median(gaps):
+        return Clocks(cameras, 0.0, "camera stands still")
     frames = min(counts)
     skew = max(
         max(times[frame] for times in timestamps_s.values()) - min(times[frame] for times in timestamps_s.values())

@@ -1,7 +1,8 @@
-"""A perceptual hash of two parts: a 16 × 16 difference hash of brightness, and an 8 × 8 grid of colours.
+"""A perceptual hash of three parts: a 16 × 16 difference hash of brightness, an 8 × 8 grid of colours, a thumbnail.
 
 The difference hash (after N. Krawetz, 2013) survives scaling and re-encoding. It is blind to colour and to small things
-on plain ground, and pictures of plain shapes differ in little else, so the grid stands beside it with full depth.
+on plain ground, and pictures of plain shapes differ in little else, so the grid stands beside it with full depth. The
+thumbnail, 24 × 24 grey levels, is what `likeness` aligns where a copy was cropped or mirrored.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from PIL import Image
 
 SIDE: Final = 16
 GRID: Final = 8
+THUMB: Final = 24
+Thumbnail = npt.NDArray[np.uint8]
 _MAX_PIXELS: Final = 120_000_000
 _NOISE: Final = 2
 """A step of two grey levels is noise of the encoder, not a gradient."""
@@ -41,7 +44,8 @@ def decode(data: bytes) -> Image.Image:
 
 
 def perceptual_hash(data: bytes) -> str:
-    """Hash of encoded picture bytes: 64 hexadecimal digits, a hyphen, 256 characters of base64."""
+    """Hash of encoded picture bytes: 64 hexadecimal digits, a hyphen, 256 and 768 characters of base64 with a hyphen
+    between them."""
     return hash_pixels(decode(data))
 
 
@@ -50,16 +54,28 @@ def hash_pixels(picture: Image.Image) -> str:
     grey = np.asarray(picture.convert("L").resize((SIDE + 1, SIDE), Image.Resampling.BOX), np.int16)
     bits = np.packbits((grey[:, 1:] - grey[:, :-1]).reshape(-1) > _NOISE)
     colour = np.asarray(picture.resize((GRID, GRID), Image.Resampling.BOX), np.uint8)
-    return f"{bits.tobytes().hex()}-{base64.b64encode(colour.tobytes()).decode('ascii')}"
+    told = (base64.b64encode(part).decode("ascii") for part in (colour.tobytes(), thumbnail(picture).tobytes()))
+    return f"{bits.tobytes().hex()}-{'-'.join(told)}"
+
+
+def thumbnail(picture: Image.Image) -> Thumbnail:
+    """Grey levels [24, 24] of a picture, its sides stretched to a square."""
+    return np.asarray(picture.convert("L").resize((THUMB, THUMB), Image.Resampling.BOX), np.uint8)
 
 
 def parse(value: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int16]]:
     """The bytes of the difference hash and the colour cells of a hash string."""
-    bits, _, colour = value.partition("-")
+    bits, colour = value.split("-")[:2]
     return (
         np.frombuffer(bytes.fromhex(bits), np.uint8),
         np.frombuffer(base64.b64decode(colour), np.uint8).astype(np.int16),
     )
+
+
+def thumbnail_of(value: str) -> Thumbnail | None:
+    """The thumbnail of a hash string; None where it has none."""
+    parts = value.split("-")
+    return np.frombuffer(base64.b64decode(parts[2]), np.uint8).reshape(THUMB, THUMB) if len(parts) > 2 else None
 
 
 def hash_distance(a: str, b: str) -> Distance:

@@ -1,128 +1,148 @@
-"""Who is asked, in which order: script, then Chinese by its own words, then three recognisers that vote.
+"""Who decides, cheapest first: the line's shape, its script, Chinese by its own words, own profiles, then a vote.
 
-1. no letters → "und"; 2. Kana → Japanese; 3. Chinese characters → `chinese`; 4. lid.176, CLD2 and the own profiles name
-candidates with probabilities, and the weighted sum decides; 5. a script that one language owns decides where they are
-silent; 6. below the threshold "und".
+1. Lines in no language by their shape → "und" (`undetermined.py`). 2. Kana → Japanese; a script of one language → that
+language. 3. Chinese characters → `chinese.py`. 4. Own character n-gram profiles, where they are sure. 5. Else lid.176,
+CLD2 and the profiles together (`combine.py`). 6. Too unlikely, or too few of its n-grams known → "und".
 """
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
-from expedition.data.stages.language import chinese, models
-from expedition.data.stages.language.profiles import packaged_profiles
-from expedition.data.stages.language.scripts import SOLE_LANGUAGE, script_shares
-from expedition.data.stages.language.tags import tag_of
+import numpy as np
+
+from expedition.data.stages.language import chinese, recognisers
+from expedition.data.stages.language.combine import Vote, decide
+from expedition.data.stages.language.letters import OTHER, SCRIPTS, Shapes, shapes_of
+from expedition.data.stages.language.profiles import Profiles, profiles_of
+from expedition.data.stages.language.scripts import SOLE_LANGUAGE
+from expedition.data.stages.language.tags import written_in
+from expedition.data.stages.language.undetermined import letter_weights, undetermined
 
 MAX_CHARACTERS: Final = 3000
 """Characters of a text that are looked at."""
-_NOISE: Final = re.compile(
-    r"https?://[!-~]{1,400}|www\.[!-~]{1,400}|[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9-]{1,63}\.[A-Za-z0-9.-]{1,63}"
-    r"|[\d\ufffc_#*<>|=~^`\\/{}\[\]]+"
+BATCH: Final = 512
+"""Lines that are worked on together."""
+_ADDRESS: Final = re.compile(
+    r"(?:https?|ftp)://[!-~]{1,2000}|(?<![!-~])//?[a-z][!-~]{3,2000}|www\.[!-~]{1,2000}"
+    r"|[A-Za-z0-9\u00c0-\u024f._+-]{1,64}@[A-Za-z0-9-]{1,63}\.[A-Za-z0-9.-]{1,63}"
 )
-_SPACE: Final = re.compile(r"\s+")
-_MIN_LETTERS: Final = 3
-_WEIGHTS: Final = {"lid176": 1.0, "cld2": 0.9, "profiles": 0.9}
-_UNKNOWING: Final = 0.2
-"""Factor on the vote of a recogniser that does not know the language that the profiles name with some certainty."""
-_CERTAIN: Final = 0.7
-_AGREED: Final = 0.5
-_THRESHOLD: Final = 0.30
-"""Weighted sum below which no language is named."""
-_LETTERS_A_CHARACTER: Final = {"Han": 3.0, "Kana": 2.0, "Hang": 2.0}
-"""Letters that a character of a script stands for, when the main script of a mixed text is looked for."""
-_FORMS_TEXT: Final = (
-    "az:Cyrl=az-Cyrl uz:Cyrl=uz-Cyrl sr:Latn=sr-Latn ug:Latn=ug-Latn kk:Arab=kk-Arab bs:Cyrl=bs-Cyrl tk:Cyrl=tk-Cyrl "
-    "ku:Arab=ckb ms:Arab=ms-Arab pa:Arab=pnb tt:Latn=tt-Latn "
-    "ja:Latn=ja-Latn zh:Latn=zh-Latn hi:Latn=hi-Latn ru:Latn=ru-Latn"
-)
-_FORMS: Final = dict(pair.split("=") for pair in _FORMS_TEXT.split())
-"""Tag for a language in a script that is not its usual one."""
+_ADDRESS_SIGN: Final = re.compile("[/@]|www")
+_LINE_ENDS: Final = re.compile("[\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029\ufffc\ud800-\udfff]+")
+_MIN_KANA: Final = 0.08
+_MIN_PROBABILITY: Final = 0.25
+_NAME_CONFIDENCE: Final = 0.9
+"""Up to which a line of capitalised words alone, four and more, is taken as one of names."""
+_MIN_FIT: Final = 0.12
+"""Share of a line's long n-grams that its language's profile has seen, below which an unsure answer is none."""
+_EXTERNAL_SURE: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A BCP-47 tag ("und" if none is named), a confidence from 0 to 1, and the step that decided."""
+    """A BCP-47 tag ("und" if none is named), a confidence from 0 to 1, and the step or rule that decided."""
 
     tag: str
     confidence: float
     by: str
 
 
-UNDETERMINED: Final = Guess("und", 0.0, "none")
+def identify(text: str, model: Path | None = None) -> Guess:
+    """The language of a text: `identify_many` of one."""
+    return identify_many([text], model)[0]
 
 
-def identify(text: str) -> Guess:
-    """The language of a text. Deterministic; looks at the first `MAX_CHARACTERS` characters."""
-    sample = _SPACE.sub(" ", _NOISE.sub(" ", text[:MAX_CHARACTERS])).strip()
-    shares = script_shares(sample)
-    if sum(map(str.isalpha, sample)) < _MIN_LETTERS or not shares:
-        return UNDETERMINED
-    script = max(shares, key=lambda name: shares[name] * _LETTERS_A_CHARACTER.get(name, 1.0))
-    if shares.get("Kana", 0.0) > 0.08 and script in ("Kana", "Han"):
-        return Guess("ja", 0.99, "script")
+def identify_many(texts: Sequence[str], model: Path | None = None) -> list[Guess]:
+    """The language of each text, by its first `MAX_CHARACTERS` characters. Deterministic; a text's guess does not
+    depend on its neighbours.
+
+    `model` is a file of profiles (.npz, from `data train-language`) in place of the packaged ones, or a fastText file
+    (.bin, .ftz: GlotLID, OpenLID) whose answer is taken where it is more sure than not and no word of a Chinese variety
+    decides. Raises InputError where it cannot be read.
+    """
+    found: list[Guess] = []
+    for start in range(0, len(texts), BATCH):
+        found += _batch(texts[start : start + BATCH], model)
+    return found
+
+
+def _batch(texts: Sequence[str], model: Path | None) -> list[Guess]:
+    profiles = profiles_of(model if model is not None and model.suffix == ".npz" else None)
+    lines = [_cleaned(text) for text in texts]
+    shapes = shapes_of(lines)
+    reasons = undetermined(lines, shapes)
+    scripts = _main_scripts(shapes)
+    titled = ((shapes.words_B >= 4) & (shapes.capitals_B >= 0.95 * shapes.words_B)).tolist()
+    found: dict[int, Guess] = {}
+    by_script: dict[str, list[int]] = defaultdict(list)
+    for number, (reason, script) in enumerate(zip(reasons, scripts, strict=True)):
+        if reason:
+            found[number] = Guess("und", 0.0, reason)
+        else:
+            by_script[script].append(number)
+    for script, numbers in by_script.items():
+        named = _in_script([lines[number] for number in numbers], script, profiles)
+        for number, guess in zip(numbers, named, strict=True):
+            doubtful = guess.by == "vote" and guess.confidence < _NAME_CONFIDENCE
+            found[number] = Guess("und", guess.confidence, "names") if doubtful and titled[number] else guess
+    guesses = [found[number] for number in range(len(lines))]
+    return guesses if model is None or model.suffix == ".npz" else _with_model(lines, guesses, model)
+
+
+def _cleaned(text: str) -> str:
+    line = _LINE_ENDS.sub(" ", text[:MAX_CHARACTERS])
+    return _ADDRESS.sub(" ", line) if _ADDRESS_SIGN.search(line) else line
+
+
+def _main_scripts(shapes: Shapes) -> list[str]:
+    """The main script of each line; "Kana" for Japanese, "" where it has no name."""
+    weighted = shapes.class_BC[:, : OTHER + 1] * letter_weights()
+    main = weighted.argmax(axis=1)
+    letters = np.maximum(shapes.class_BC[:, : OTHER + 1].sum(axis=1), 1)
+    han, kana = SCRIPTS.index("Han"), SCRIPTS.index("Kana")
+    japanese = np.isin(main, (han, kana)) & (shapes.class_BC[:, kana] > _MIN_KANA * letters)
+    main = np.where(japanese, kana, main)
+    return [SCRIPTS[number] if number < OTHER else "" for number in main.tolist()]
+
+
+def _in_script(lines: Sequence[str], script: str, profiles: Profiles) -> list[Guess]:
+    if script == "Kana":
+        return [Guess("ja", 0.99, "script")] * len(lines)
     if script == "Han":
-        return _chinese(sample)
-    if script == "Latn" and chinese.is_romanised_min_nan(sample):
-        return Guess("nan-Latn", 0.9, "own words")
-    return _vote(sample, script)
+        return [Guess(*chinese.identify_chinese(line), "own words") for line in lines]
+    sole = SOLE_LANGUAGE.get(script)
+    if sole and len(profiles.tags_in(script)) <= 1:
+        return [Guess(sole, 0.95, "script")] * len(lines)
+    votes = decide(lines, script, profiles)
+    romanised = [chinese.romanised_variety(line) if script == "Latn" and not line.isascii() else None for line in lines]
+    return [
+        Guess(variety, 0.9, "own words") if variety else _named(vote, script)
+        for variety, vote in zip(romanised, votes, strict=True)
+    ]
 
 
-def _chinese(sample: str) -> Guess:
-    tag, confidence = chinese.identify_chinese(sample)
-    if not tag.startswith("zh"):
-        return Guess(tag, confidence, "own words")
-    return Guess(tag, confidence, "own characters")
+def _named(vote: Vote, script: str) -> Guess:
+    probability = round(min(vote.probability, 0.999), 3)
+    if vote.probability < _MIN_PROBABILITY or (vote.fit < _MIN_FIT and vote.probability < 2 * _MIN_PROBABILITY):
+        return Guess("und", probability, "unsure")
+    return Guess(written_in(vote.tag, script), probability, "profiles" if vote.alone else "vote")
 
 
-def _vote(sample: str, script: str) -> Guess:
-    heard = {"lid176": _tagged(models.lid176(sample)), "cld2": _tagged(models.cld2(sample)), "profiles": ()}
-    if not _is_settled(heard):
-        heard["profiles"] = packaged_profiles().rank(sample, script)
-    votes = _sum(heard)
-    tag, weight = max(votes.items(), key=lambda item: (item[1], item[0]), default=("und", 0.0))
-    if weight < _THRESHOLD:
-        sole = SOLE_LANGUAGE.get(script)
-        return Guess(sole, 0.6, "script") if sole else UNDETERMINED
-    confidence = min(0.99, weight / sum(_WEIGHTS.values()))
-    return Guess(_FORMS.get(f"{tag}:{script}", tag), round(confidence, 3), "vote")
+def _with_model(lines: Sequence[str], guesses: Sequence[Guess], model: Path) -> list[Guess]:
+    answers = recognisers.external(model, lines)
+    return [
+        Guess(answer[0][0], round(min(answer[0][1], 0.999), 3), "model")
+        if answer and answer[0][1] > _EXTERNAL_SURE and guess.tag != "und" and not _by_own_words(guess)
+        else guess
+        for guess, answer in zip(guesses, answers, strict=True)
+    ]
 
 
-def _sum(heard: dict[str, models.Ranked]) -> dict[str, float]:
-    votes: dict[str, float] = {}
-    for name, weight in _weights(heard).items():
-        for tag, probability in heard[name]:
-            votes[tag] = votes.get(tag, 0.0) + weight * probability
-    return votes
-
-
-def _is_settled(heard: dict[str, models.Ranked]) -> bool:
-    """Whether lid.176 and CLD2 agree so clearly that the profiles, which take the most time, cannot outvote them."""
-    if not _agree(heard):
-        return False
-    votes = sorted(_sum(heard).values(), reverse=True)
-    return votes[0] - (votes[1] if len(votes) > 1 else 0.0) > _WEIGHTS["profiles"]
-
-
-def _agree(heard: dict[str, models.Ranked]) -> bool:
-    lid, cld = heard["lid176"], heard["cld2"]
-    return bool(lid and cld) and lid[0][0] == cld[0][0] and lid[0][1] > _AGREED
-
-
-def _tagged(ranked: models.Ranked) -> models.Ranked:
-    return tuple((tag, probability) for code, probability in ranked if (tag := tag_of(code)) != "und")
-
-
-def _weights(heard: dict[str, models.Ranked]) -> dict[str, float]:
-    """The weights of the vote. A recogniser cannot name a language it does not know: where the profiles are certain of
-    one, such a recogniser counts little, unless lid.176 and CLD2 agree with each other."""
-    own = heard["profiles"]
-    if _agree(heard) or not own or own[0][1] < _CERTAIN:
-        return _WEIGHTS
-    known = {"lid176": models.known_to_lid176(), "cld2": models.known_to_cld2()}
-    return {
-        name: weight * (_UNKNOWING if name in known and own[0][0] not in known[name] else 1.0)
-        for name, weight in _WEIGHTS.items()
-    }
+def _by_own_words(guess: Guess) -> bool:
+    """Whether words of a Chinese variety decided, or which of the two Chinese scripts it is."""
+    return guess.by == "own words"

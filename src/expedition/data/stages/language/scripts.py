@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
-_RANGES: Final = {
+RANGES: Final = {
     "Latn": "A-Za-z\u00aa\u00ba\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02af\u1e00-\u1eff\u2c60-\u2c7f\ua720-\ua7ff"
     "\uff21-\uff3a\uff41-\uff5a",
     "Cyrl": "\u0400-\u052f\u1c80-\u1c8f\u2de0-\u2dff\ua640-\ua69f",
@@ -60,8 +59,6 @@ _RANGES: Final = {
     "Plrd": "\U00016f00-\U00016f9f",
     "Lisu": "\ua4d0-\ua4ff",
 }
-_PATTERNS: Final = {script: re.compile(f"[{ranges}]+") for script, ranges in _RANGES.items()}
-_COMMON: Final = ("Latn", "Han", "Cyrl", "Arab", "Kana")
 
 SOLE_LANGUAGE: Final = {
     "Hang": "ko", "Guru": "pa", "Gujr": "gu", "Orya": "or", "Taml": "ta", "Telu": "te", "Knda": "kn", "Mlym": "ml",
@@ -73,18 +70,3 @@ SOLE_LANGUAGE: Final = {
     "Bopo": "zh-Hant", "Tibt": "bo", "Mymr": "my", "Geor": "ka", "Grek": "el", "Hmnp": "hmn-Hmnp",
 }  # fmt: skip
 """The language that nearly all text in a script is in. Recognisers that know others of the script are asked first."""
-
-
-def script_shares(text: str) -> dict[str, float]:
-    """Share of the text's letters by script, largest first; empty where there are no letters."""
-    counts: dict[str, int] = {}
-    left = text
-    for script in (*_COMMON, *(script for script in _PATTERNS if script not in _COMMON)):
-        if script not in _COMMON and (not left or left.isascii()):
-            break
-        found = _PATTERNS[script].findall(left)
-        if found:
-            counts[script] = sum(map(len, found))
-            left = _PATTERNS[script].sub("", left)
-    total = sum(counts.values())
-    return {script: count / total for script, count in sorted(counts.items(), key=lambda item: -item[1])}

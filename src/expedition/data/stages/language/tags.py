@@ -63,3 +63,26 @@ def macrolanguage(tag: str) -> str:
     """The group within which labelled sets do not tell languages apart: macrolanguages of ISO 639-3, and the written
     norms of Serbo-Croatian and Norwegian."""
     return _MEMBERS.get(tag, tag)
+
+
+_FORMS_TEXT: Final = (
+    "az:Cyrl=az-Cyrl uz:Cyrl=uz-Cyrl sr:Latn=sr-Latn ug:Latn=ug-Latn kk:Arab=kk-Arab bs:Cyrl=bs-Cyrl tk:Cyrl=tk-Cyrl "
+    "ku:Arab=ckb ms:Arab=ms-Arab pa:Arab=pnb tt:Latn=tt-Latn ff:Adlm=ff-Adlm jv:Java=jv-Java mn:Mong=mn-Mong "
+    "ja:Latn=ja-Latn zh:Latn=zh-Latn hi:Latn=hi-Latn ru:Latn=ru-Latn sa:Gran=sa-Gran zh:Hans=zh-Hans zh:Hant=zh-Hant "
+    "nan:Latn=nan-Latn su:Sund=su-Sund ky:Arab=ky-Arab tg:Arab=tg-Arab ks:Deva=ks-Deva sd:Deva=sd-Deva"
+)
+_FORMS: Final = dict(pair.split("=") for pair in _FORMS_TEXT.split())
+
+
+def written_in(tag: str, script: str) -> str:
+    """The tag of a language in a script (ISO 15924): with the script as a subtag where it is not the usual one."""
+    return _FORMS.get(f"{tag}:{script}", tag)
+
+
+def tag_with_script(code: str) -> str:
+    """A label of a recogniser, such as "eng_Latn", "zho_Hant" or "en", as a BCP-47 tag; "und" where it is none."""
+    tag = tag_of(code)
+    script = next((part for part in re.split("[_-]", code)[1:] if len(part) == 4 and part.isalpha()), "")
+    if tag == "zh":
+        return f"zh-{script.title()}" if script.title() in ("Hans", "Hant") else "zh-Hans"
+    return written_in(tag, script.title())

@@ -13,13 +13,15 @@ _STAND_ALONE: Final = tuple(
         # Chinese mobile, with or without country code.
         r"(?<![\d.A-Za-z])(?:(?:\+|00)86[- ]?|86[- ]?)?1[3-9]\d[- ]?\d{4}[- ]?\d{4}(?![\d]|\.\d)",
         # Chinese land line with area code.
-        r"(?<![\d.-])(?:\+86[- ]?)?\(?0(?:10|2\d|[3-9]\d{2})\)?[- ]?[2-8]\d{6,7}(?:[-转]\d{1,5})?(?![\d]|[.-]\d)",
+        r"(?<![\w./-])(?:\+86[- ]?)?\(?0(?:10|2\d|[3-9]\d{2})\)?[- ]?[2-8]\d{6,7}(?:[-转]\d{1,5})?(?![\d]|[.-]\d)",
         # North American plan.
         r"(?<![\w.-])(?:\+?1[-. ])?(?:\([2-9]\d{2}\) ?|[2-9]\d{2}[-. ])[2-9]\d{2}[-. ]\d{4}"
         r"(?:(?: ?x| ext\.? ?)\d{1,6})?(?![\w]|[.-]\d)",
         r"(?<![\w.-])001[-.](?:[2-9]\d{2})[-.]\d{3}[-.]\d{4}(?:x\d{1,6})?(?![\w])",
         # International with a plus.
-        r"(?<![\w+])\+(?:[1-9]\d{0,2})(?:[- .]?\(0\))?(?:[- ./]?\(?\d{1,5}\)?){2,6}(?![\w])",
+        r"(?<![\w+])\+(?:[1-9]\d{0,2})(?:[- .]?\(0\))?(?:[- ./]?\(?\d{1,5}\)?){2,6}(?:x\d{1,6})?(?![\w])",
+        # The same with 00 for the plus.
+        r"(?<![\w./+-])00[1-9]\d{0,2}[- .](?:\(?\d{1,4}\)?[- .]?){2,5}(?<=\d)(?![\w]|[.,-]\d)",
         # A national number that begins with the trunk zero, in at least three groups.
         r"(?<![\w.-])\(?0[1-9]\d{0,3}\)?(?:[ .-]\d{2,4}){2,4}(?![\w]|[.,-]\d)",
         # Bracketed area code.
@@ -31,13 +33,17 @@ _STAND_ALONE: Final = tuple(
 _CANDIDATE: Final = re.compile(r"(?<![\w.,:/+-])(?:\+|\()?\d(?:[-. ()/]{0,2}\d){5,14}(?![\w]|[.,/:-]\d)", re.ASCII)
 _ANNOUNCED: Final = re.compile(
     r"(?:phone|telephone|tel\b|mobile|cell\b|cellular|fax\b|call|dial|text me|messages? to|reach|whatsapp|viber"
-    r"|hotline|contact|ring\b|sms"
+    r"|hotline|contact|office|ring\b|sms"
     r"|telefon|telefono|teléfono|téléphone|handy|numéro|rufnummer"
     r"|电话|手机|联系|热线|拨打|致电|来电|号码|座机|传真|短信)[^\n]{0,40}$",
     re.IGNORECASE,
 )
-_SAID_AFTER: Final = re.compile(r"[-\s(]{0,3}(?:fax|office|mobile|home|cell|work)\b", re.IGNORECASE)
+_SAID_AFTER: Final = re.compile(
+    r"[-\s(]{0,3}(?:(?:fax|office|mobile|home|cell|work)\b|(?:is|was) (?:my|his|her|our|their|the) (?:\w+ )?number)",
+    re.IGNORECASE,
+)
 _DIGITS: Final = re.compile(r"\D")
+_DECIMAL: Final = re.compile(r"\d+\.\d{1,2}")
 _DATE: Final = re.compile(r"(?:19|20)\d{2}[-./ ](?:0?[1-9]|1[0-2])[-./ ](?:[0-2]?\d|3[01])")
 
 
@@ -58,7 +64,8 @@ def find_phones(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _is_phone(candidate: str) -> bool:
-    return 7 <= len(_DIGITS.sub("", candidate)) <= 15 and not _DATE.match(candidate)
+    digits = len(_DIGITS.sub("", candidate))
+    return 7 <= digits <= 15 and not _DATE.match(candidate) and not _DECIMAL.fullmatch(candidate)
 
 
 def _is_free(found: list[tuple[int, int]], span: tuple[int, int]) -> bool:

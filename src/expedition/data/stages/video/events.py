@@ -1,4 +1,4 @@
-"""Times at which a picture changes or a sound begins, from what a document stores of its clip."""
+"""Times at which the picture changes, from the frames that a document stores of its clip."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from expedition.data.records import Insert
@@ -34,24 +33,3 @@ def picture_changes(pictures: Sequence[Image.Image], timestamps_s: Sequence[floa
     change = np.abs(np.diff(small, axis=0)).mean(axis=(1, 2, 3))
     bound = max(3.0, 2.5 * float(np.median(change)))
     return [float(timestamps_s[index + 1]) for index in np.nonzero(change > bound)[0].tolist()]
-
-
-def sound_onsets(samples: npt.NDArray[np.float32], sample_rate: int) -> list[float]:
-    """Times at which sound begins after at least 0.3 s of quiet, to 20 ms."""
-    frame = max(sample_rate // 50, 1)
-    count = len(samples) // frame
-    if count < 20:
-        return []
-    energy = np.sqrt((samples[: count * frame].reshape(count, frame) ** 2).mean(axis=1))
-    quiet = float(np.percentile(energy, 20))
-    loud = float(np.percentile(energy, 95))
-    if loud <= 3 * quiet + 1e-4:
-        return []
-    active = energy > quiet + 0.15 * (loud - quiet)
-    onsets = []
-    silent = 15
-    for position, is_active in enumerate(active):
-        if is_active and silent >= 15:
-            onsets.append(position * frame / sample_rate)
-        silent = 0 if is_active else silent + 1
-    return onsets

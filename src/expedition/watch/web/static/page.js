@@ -153,10 +153,10 @@ function governanceView() {
     safety.data.filter((r) => r.source === null).flatMap((r) => [["personal data", r.pii, "var(--c3)"], ["toxicity", r.toxicity, "var(--c5)"]].map(([name, v, c]) => shareRow(`${r.version} · ${name}`, (v || 0) / top, percent(v), c))),
     el("div", { class: "scroll", style: "max-height:190px;margin-top:10px" }, table([{ name: "version" }, { name: "source" }, { name: "personal data", n: 1 }, { name: "toxicity", n: 1 }], safety.data.filter((r) => r.source !== null).map((r) => [r.version, r.source, percent(r.pii), percent(r.toxicity)]))));
   const alignmentBody = !alignment.present ? empty("The build reported no subtitle offsets.") : barChart(alignment.data.counts.map((c, n) => ({ label: alignment.data.labels[n], value: c, colour: "var(--c6)", note: alignment.data.cells[n] })), { unit: "clips" });
-  return section("data", "Data governance", `Dataset ${d.version}: ${format(d.documents)} documents, ${format(d.tokens)} stored tokens. ${age(shares)}.`,
+  return section("data", "Data governance", `Dataset ${d.version}: ${format(d.documents)} documents, ${format(d.tokens)} expanded tokens. ${age(shares)}.`,
     card("Share by kind", "marker: planned", el("div", {}, kinds.map(([kind, tokens], n) => shareRow(kind, tokens / total, `${format(tokens)} · ${percent(tokens / total)}`, COLOURS[n % 8], DATA.mix[kind] ?? null))), "w4"),
-    card("Tokens by source", "", el("div", { class: "scroll" }, table([{ name: "source" }, { name: "kind" }, { name: "documents", n: 1 }, { name: "tokens", n: 1 }, { name: "share", n: 1 }], d.sources.map((s) => [s.source, s.kind, format(s.documents), format(s.tokens), percent(s.tokens / total)]))), "w8"),
-    card("Languages", "by tokens, dialects and minority languages named", languageBody, "w12"),
+    card("Tokens by source", "expanded", el("div", { class: "scroll" }, table([{ name: "source" }, { name: "kind" }, { name: "documents", n: 1 }, { name: "tokens", n: 1 }, { name: "share", n: 1 }], d.sources.map((s) => [s.source, s.kind, format(s.documents), format(s.tokens), percent(s.tokens / total)]))), "w8"),
+    card("Languages", "by expanded tokens, dialects and minority languages named", languageBody, "w12"),
     card("PII and toxicity", "share of documents acted on, in build order", safetyBody),
     card("Subtitle minus media time", "s", alignmentBody));
 }

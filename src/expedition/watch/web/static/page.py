@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from expedition.watch.catalogue import CATALOGUE
 from expedition.watch.incidents import list_incidents, mean_times, timeline
-from expedition.watch.web.governance import governance_views
-from expedition.watch.web.views import View, global_view, hardware_view, moe_view, network_view, now_s
+from expedition.watch.web.static.governance import governance_views
+from expedition.watch.web.static.views import View, global_view, hardware_view, moe_view, network_view, now_s
 from expedition.workspace import NotFound, layout
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def write_page(ws: Workspace, programme: Programme) -> dict[str, Any]:
         "hardware": hardware_view(ws, now),
         "network": network_view(ws, now),
         "moe": moe_view(ws, now),
-        **governance_views(ws, now),
+        **governance_views(ws, programme, datetime.fromtimestamp(now, UTC).isoformat()),
     }
     ws.write_text(layout.PAGE, render(page_data(ws, programme, views, now)))
     health = {
@@ -72,7 +72,7 @@ def page_data(ws: Workspace, programme: Programme, views: dict[str, View], now: 
 
 def render(data: dict[str, Any]) -> str:
     """The HTML file for `data`."""
-    folder = files("expedition.watch.web")
+    folder = files("expedition.watch.web.static")
     parts = {name: folder.joinpath(f"page.{name}").read_text(encoding="utf-8") for name in ("html", "css")}
     scripts = [folder.joinpath(f"{name}.js").read_text(encoding="utf-8") for name in ("charts", "page")]
     # "<" must not occur in the data: it would end the script element that holds it.
