@@ -156,7 +156,11 @@ class GitHub:
             found = "unknown" if licence is None else class_of(licence)
             item.meta["licence_class"] = found
             if found not in config.licence_classes:
-                why = "has no licence file and names no licence elsewhere" if match is None else f"licence {licence} is {found}"
+                why = (
+                    "has no licence file and names no licence elsewhere"
+                    if match is None
+                    else f"licence {licence} is {found}"
+                )
                 if match is not None and match.nearest:
                     why += f" (nearest: {match.nearest}, {match.score:.0%} of its words matched)"
                 raise FetchFailed(FetchReason.NO_LICENCE, why, item.url)

@@ -84,7 +84,8 @@ def _cues(row: Mapping[str, Any]) -> tuple[Cue, ...]:
 def _cue(part: Any, text_name: str) -> Cue | None:
     if not isinstance(part, Mapping):
         return None
-    span = part.get("timestamp") if isinstance(part.get("timestamp"), list) else [part.get("start"), part.get("end")]
+    given = part.get("timestamp")
+    span: list[Any] = given if isinstance(given, list) else [part.get("start"), part.get("end")]
     text = part.get(text_name, part.get("text"))
     if not isinstance(text, str) or len(span) != 2 or not all(isinstance(at, int | float) for at in span):
         return None

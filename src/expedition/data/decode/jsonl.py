@@ -25,8 +25,19 @@ _PAIRS: Final = (
     ("query", "response"),
 )
 _KEPT: Final = (
-    "title", "id", "date", "timestamp", "author", "section", "generator", "generator_version",
-    "seed", "prompt_sha256", "model", "topic", "wave",
+    "title",
+    "id",
+    "date",
+    "timestamp",
+    "author",
+    "section",
+    "generator",
+    "generator_version",
+    "seed",
+    "prompt_sha256",
+    "model",
+    "topic",
+    "wave",
 )
 _DEPTH = 200
 

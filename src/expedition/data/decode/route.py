@@ -214,9 +214,7 @@ def _plain(raw: Raw, form: Format, rules: DecodeRules) -> Decoded:
     elif form is Format.XML:
         from expedition.data.decode.html import page_piece
 
-        yield page_piece(
-            data, limits, charset=raw.charset, url=raw.url, inner=raw.inner, setting=rules.page_setting
-        )
+        yield page_piece(data, limits, charset=raw.charset, url=raw.url, inner=raw.inner, setting=rules.page_setting)
     elif raw.kind == "books":
         from expedition.data.decode.books import book_pieces
 

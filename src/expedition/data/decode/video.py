@@ -151,8 +151,11 @@ def read_clip_voice(source: Path | bytes) -> Voice | None:
             stream = container.streams.audio[0]
             _one_thread(stream)
             resampler = av.AudioResampler(format="flt", layout="mono", rate=_VOICE_RATE)
-            starts = [item.start_time * item.time_base for item in container.streams if item.start_time is not None]
-            if stream.start_time is not None and stream.time_base is not None:
+            timed = [item for item in container.streams if item.start_time is not None and item.time_base is not None]
+            starts = [
+                item.start_time * item.time_base for item in timed if item.start_time is not None and item.time_base
+            ]
+            if stream.start_time is not None and stream.time_base is not None and starts:
                 offset_s = float(stream.start_time * stream.time_base - min(starts))
             for frame in container.decode(stream):
                 for made in resampler.resample(frame):

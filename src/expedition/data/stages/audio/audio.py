@@ -67,7 +67,7 @@ class AudioChecks:
     Thresholds:
     min_duration_s, max_duration_s: 0.08 s, 120 s; a spoken letter, and four times what the model is shown.
     min_level_dbfs: -55; quieter recordings of the open set: none, 16-bit noise lies at -96.
-    max_clipped_share: 0.10; own choice: loud broadcasts have up to 0.01.
+    max_clipped_share: 0.10; own choice.
     min_snr_db: 2; speech with pauses has 15 and more, a steady tone under 1 (measured on the open sounds).
     max_characters_per_s: 40; the fastest open recording has 21, auctioneers speak 25 letters a second.
     min_characters_per_s: 0.15 over sounds longer than 8 s; read speech has 10 to 15.

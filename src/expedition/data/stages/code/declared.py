@@ -62,7 +62,7 @@ _NAMES: Final = tuple(
 )  # fmt: skip
 _OTHERWISE: Final = re.compile(r"\bor\b|\beither\b|\bdual\b|\byour (?:option|choice)\b|/", re.IGNORECASE)
 _LATER: Final = re.compile(
-    r"or (?:\(at your option\) )?(?:any )?(?:later|newer)|\bgpl[ -]?v?[23](?:\.[01])?\+", re.IGNORECASE
+    r"or (?:\(at your option\) )?(?:any )?(?:later|newer)|\b[al]?gpl[ -]?v?[23](?:\.[01])?\+", re.IGNORECASE
 )
 _DENIED: Final = re.compile(r"\b(?:not|no|without(?: an?)?)(?: \w+){0,2} licen[cs]ed?\b|\bunlicensed\b", re.IGNORECASE)
 _SECTION: Final = re.compile(
@@ -159,6 +159,7 @@ def _expression(words: str) -> str | None:
         if token.upper() in ("OR", "AND", "WITH"):
             tokens[place], after_with = token.upper(), token.upper() == "WITH"
         elif token not in "()":
+            tokens[place] = token = re.sub(r"^([AL]?GPL-[23])(?=\+?$)", r"\1.0", token)
             if not after_with:
                 names.append(token)
             after_with = False

@@ -19,11 +19,16 @@ _PERMISSIVE_TEXT: Final = (
     "CC-BY-2.5 CC-BY-2.0 PDDL-1.0 BSL-1.0 Python-2.0 Python-2.0.1 PSF-2.0 CNRI-Python WTFPL NCSA PostgreSQL "
     "UPL-1.0 AFL-2.1 AFL-3.0 MulanPSL-1.0 MulanPSL-2.0 JSON Ruby PHP-3.0 PHP-3.01 Artistic-2.0 BlueOak-1.0.0 curl "
     "OpenSSL libpng-2.0 libtiff Unicode-3.0 Unicode-TOU Unicode-DFS-2015 Unicode-DFS-2016 HPND ICU Public-Domain "
-    "ECL-2.0 MS-PL NTP TCL W3C W3C-20150513 Xnet ZPL-2.0 ZPL-2.1 FTL IJG Info-ZIP Beerware EFL-2.0 SMLNJ Vim"
+    "ECL-2.0 MS-PL NTP TCL W3C W3C-20150513 Xnet ZPL-2.0 ZPL-2.1 FTL IJG Info-ZIP Beerware EFL-2.0 SMLNJ Vim "
+    "bzip2-1.0.6 BSD-3-Clause-Open-MPI BSD-3-Clause-Modification BSD-4-Clause-Shortened libpng-1.6.35 MIT-open-group "
+    "MIT-Wu MIT-enna MIT-testregex MIT-advertising MIT-Festival HPND-sell-variant blessing NIST-PD NIST-Software Fair "
+    "Naumen Intel SGI-B-2.0 ISC-Veillard OLDAP-2.8 Zend-2.0 X11-distribute-modifications-variant SSH-short SSH-OpenSSH "
+    "TU-Berlin-2.0 Spencer-86 Spencer-94 Spencer-99 Plexus Linux-OpenIB DOC NLPL CNRI-Jython MirOS FSFUL FSFULLR FSFAP "
+    "XFree86-1.1 Xerox W3C-19980720 Bitstream-Vera ANTLR-PD Clips Crossword Latex2e NAIST-2003 TCP-wrappers UMich-Merit"
 )
 _CASE: Final = {name.lower(): name for name in _PERMISSIVE_TEXT.split()}
 _COPYLEFT: Final = re.compile(
-    r"^(?:A?GPL|LGPL|MPL|EPL|CDDL|EUPL|OSL|CC-BY-SA|CPL|IPL|CECILL|SSPL|GFDL|ODbL|MS-RL|Sleepycat|QPL|RPL|APSL|NPL)\b",
+    r"^(?:A?GPL|LGPL|MPL|EPL|CDDL|EUPL|OSL|CC-BY-SA|CPL|IPL|CECILL|SSPL|GFDL|ODbL|OFL|MS-RL|Sleepycat|QPL|RPL|APSL|NPL)\b",
     re.IGNORECASE,
 )
 _RESTRICTED: Final = re.compile(r"-(?:NC|ND)\b|^(?:BUSL|Elastic|Commons-Clause|Proprietary|LicenseRef)", re.IGNORECASE)
@@ -103,9 +108,10 @@ def repository_match(files: Mapping[str, str]) -> LicenceMatch | None:
     the SPDX tags of its source files, its README. None where there is none of these: nothing is licensed.
 
     Licence files that stand side by side as LICENSE-MIT and LICENSE-APACHE, or one whose words offer a choice, are joined
-    by OR; others all apply (AND). Where the metadata name the same licences, theirs is the expression. A file that only
-    names licences says nothing beside one that holds a text. The score is that of the weakest file. Texts that are not
-    known stay NOASSERTION, unless they hold the whole text of the licence that the metadata declare.
+    by OR; others all apply (AND), and so does a stricter one beside two that are permissive. Where the metadata name the
+    same licences, theirs is the expression. A file that only names licences says nothing beside one that holds a text. The
+    score is that of the weakest file. Texts that are not known stay NOASSERTION, unless they hold the whole text of the
+    licence that the metadata declare.
     """
     depth = min((path.count("/") for path in files), default=0)
     top = {path.rsplit("/", 1)[-1]: text for path, text in files.items() if path.count("/") == depth}
@@ -136,8 +142,14 @@ def _of_licence_files(files: Mapping[str, str]) -> LicenceMatch:
         return weakest
     names = [path.rsplit("/", 1)[-1].lower() for path in texts]
     side_by_side = all(re.match(r"(?:un)?licen[cs]e[._-](?!md$|txt$|rst$)|mit-licen|unlicense", name) for name in names)
-    choice = side_by_side or any(match.choice for match in found.values())
-    return LicenceMatch(joined([match.spdx for match in texts.values()], choice), weakest.score, weakest.evidence)
+    choice = any(match.choice for match in found.values())
+    ids = [match.spdx for match in texts.values()]
+    mild = [spdx for spdx in ids if class_of(spdx) == "permissive"]
+    if side_by_side and not choice and 2 < len(ids) != len(mild) > 1:
+        ids, choice = [joined(mild, choice=True), *(spdx for spdx in ids if spdx not in mild)], False
+    else:
+        choice = choice or side_by_side
+    return LicenceMatch(joined(ids, choice), weakest.score, weakest.evidence)
 
 
 def _points_to(text: str, files: Mapping[str, str], path: str) -> bool:

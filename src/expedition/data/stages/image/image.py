@@ -68,8 +68,8 @@ class ImageFilter:
     max_aspect: 5; DataComp 3, OBELICS 2: photographs have up to 3, scrolls and timelines more.
     max_pictures: 30 a document; OBELICS A.2.
     max_run: 8 pictures without a word between them; own choice, none of the open interleaved documents has it.
-    min_words_a_picture: 4; MMC4 (arXiv:2304.06939) and OBELICS bound words of a document, this bounds their ratio; the
-    lowest of the open interleaved documents has 20.
+    min_words_a_picture: 4; MMC4 (arXiv:2304.06939) and OBELICS bound words of a document, this bounds their ratio;
+    measured: articles have a hundred and more.
     max_same_caption: 10; ALIGN (arXiv:2102.05918, 3) discards texts shared by more than 10 pictures; the share of the
     batch keeps sets of few classes, whose captions recur.
 

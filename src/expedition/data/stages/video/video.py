@@ -48,8 +48,8 @@ class VideoAlign:
     max_offset_s: 0.75 s; EBU-TT-D practice asks for 0.2 to 0.5 s, recognisers' cues begin up to half a second early.
     max_outside_share: 0.2; a clip that was cut keeps some cues past its end.
     search_s: 10 s; own choice, larger shifts appear as cues outside the clip.
-    min_correlation, min_correlation_gain: 0.5 and 0.15; measured on the open sounds with cues at their pauses: at the
-    true shift 0.8 and more, at others under 0.5.
+    min_correlation, min_correlation_gain: 0.5 and 0.15; own choice, checked by shifting cues that stand at the pauses of
+    real recordings (`benchmarks/quality/media.py`).
     min_events, min_explained, min_gain: 3, 0.8, 0.5; little evidence accuses nobody.
 
     Keeps: clips of one cue, music, and clips whose sound has no pause: nothing is concluded from them.
