@@ -93,8 +93,9 @@ def packages() -> dict[str, Any]:
     """Installed packages that state an expression: those whose licence files are found to be of another class."""
     total, same_ids, others = 0, 0, []
     for package in distributions():
-        stated, files = package.metadata.get("License-Expression"), _licence_files(package)
-        if not stated or not files:
+        stated = "".join(package.metadata.get_all("License-Expression") or ())
+        files = _licence_files(package) if stated else {}
+        if not files:
             continue
         spdx, group = spdx_and_group(files)
         total += 1

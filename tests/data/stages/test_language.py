@@ -188,6 +188,21 @@ def test_ngrams_stay_inside_words_with_their_blanks() -> None:
     assert [int((found.n_G == n).sum()) for n in (1, 2, 3)] == [3, 5, 3]
 
 
+@pytest.mark.parametrize("place", range(0, 88, 8))
+def test_a_block_of_an_eighth_is_found_wherever_it_stands(place: int) -> None:
+    # Of 100 paragraphs ten are looked at first; the others have a say only where one of these differs.
+    lines = [GERMAN] * 88
+    [page] = identify_documents(["\n".join([*lines[:place], *[ENGLISH] * 14, *lines[place:]])])
+    assert page.guess.tag == "de"
+    assert set(page.shares) == {"de", "en"}
+
+
+def test_a_long_document_is_judged_by_more_than_its_beginning() -> None:
+    # One paragraph, so that pieces of it are all that is looked at.
+    [page] = identify_documents([ENGLISH + " " + " ".join([GERMAN] * 40)])
+    assert page.guess.tag == "de"
+
+
 def test_mixed_pages_tell_shares_by_paragraph() -> None:
     [page] = identify_documents([f"{GERMAN}\n{GERMAN}\n{ENGLISH}\n{GERMAN}"])
     assert page.guess.tag == "de"

@@ -281,6 +281,15 @@ def test_counts_and_meta_say_what_was_found() -> None:
     assert documents_of(result.batch)[0].meta["pii"] == {"EMAIL_ADDRESS": 2, "IP_ADDRESS": 1}
 
 
+def test_a_number_is_found_wherever_it_stands_in_a_long_text() -> None:
+    # Phone numbers are looked for around digits alone, e-mail addresses around each @.
+    filler = "The harbour opens at nine and closes late. " * 40
+    texts = ("+44 20 7946 0958", "(415) 555-0132 ext. 77", "anna.b@mail.example.org", "GB82 WEST 1234 5698 7654 32")
+    for count in range(3):
+        text = filler * count + " ".join(f"{one} {filler}" for one in texts)
+        assert [text[span.start : span.end] for span in find_pii(text)] == list(texts)
+
+
 def test_code_is_searched_for_few_types() -> None:
     source = "LIMIT = 4111111111111111\nMAIL = 'joe@example.com'"
     assert texts_of(Pii(ALL)(batch_of(source, kind="code"))) == ["LIMIT = 4111111111111111\nMAIL = '<EMAIL_ADDRESS>'"]

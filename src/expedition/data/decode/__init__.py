@@ -22,7 +22,8 @@ Read in this order:
     sniff.py  route.py                          what a file is, and who decodes it
     clean.py  charset.py  text.py               bytes → text
     html.py  webarchive.py                      pages (their main text: data.extract), WARC and ARC
-    books.py  licence.py  code.py               EPUB, PDF, plain books; source files
+    books.py  chapters.py  reflow.py  licence.py    EPUB, PDF, plain books
+    code.py                                     source files
     jsonl.py  tables.py  parquet.py  yaml_safe.py  robots.py    rows and rules
     archives.py                                 gzip, zip, tar and others, within bounds
     companion.py  media.py                      media with the texts that belong to them

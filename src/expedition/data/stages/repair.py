@@ -32,6 +32,13 @@ _MOJIBAKE: Final = re.compile(
     "|[\u00e0-\u00ef][\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]{2}"
     "|[\u00f0-\u00f4][\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]{3})+"
 )
+# By far most texts hold none of these; to look for one plain set of characters is cheap.
+_SUSPECT: Final = re.compile(
+    "[\\x00-\\x08\\x0b\\x0e-\\x1f\\x7f-\\x9f\u202a-\u202e\u2066-\u2069\ufeff\ufdd0-\ufdef\ufffe\uffff\u2060\u180e\U000e0000-\U000e007f]"
+)
+_MOJIBAKE_PAIR: Final = re.compile(
+    "[\u00c2-\u00f4](?=[\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122])"
+)
 _MOJIBAKE_MINIMUM: Final = 2
 """Sequences that a text must show before any is touched: a single pair may be meant."""
 
@@ -42,15 +49,18 @@ def repair(text: str, *, normalise: bool = True) -> tuple[str, dict[str, int]]:
     `normalise` composes to NFC, which source code is spared.
     """
     counts: Counter[str] = Counter()
-    text, counts["terminal escapes"] = _TERMINAL.subn("", text)
-    text = _LINE_ENDS.sub("\n", text)
+    if "\x1b" in text:
+        text, counts["terminal escapes"] = _TERMINAL.subn("", text)
+    if "\r" in text or not text.isascii():
+        text = _LINE_ENDS.sub("\n", text)
     if "\x00" in text:
         counts["nul bytes"] = text.count("\x00")
     # C1 controls take part in mojibake of Latin-1 origin, so it is undone before they are removed.
     text, counts["mojibake"] = _repair_mojibake(text)
-    text = _removed(_CONTROL, text, "control characters", counts)
-    text = _removed(_BIDI, text, "bidi overrides", counts)
-    text = _removed(_INVISIBLE, text, "invisible characters", counts)
+    if _SUSPECT.search(text):
+        text = _removed(_CONTROL, text, "control characters", counts)
+        text = _removed(_BIDI, text, "bidi overrides", counts)
+        text = _removed(_INVISIBLE, text, "invisible characters", counts)
     if normalise and not unicodedata.is_normalized("NFC", text):
         text = unicodedata.normalize("NFC", text)
         counts["composed to NFC"] = 1
@@ -64,6 +74,8 @@ def _removed(pattern: re.Pattern[str], text: str, name: str, counts: Counter[str
 
 
 def _repair_mojibake(text: str) -> tuple[str, int]:
+    if text.isascii() or _MOJIBAKE_PAIR.search(text) is None:
+        return text, 0
     runs = _MOJIBAKE.findall(text)
     if len(runs) < _MOJIBAKE_MINIMUM or sum(_decoded(run) is not None for run in runs) < _MOJIBAKE_MINIMUM:
         return text, 0

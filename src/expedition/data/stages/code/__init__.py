@@ -9,9 +9,10 @@ Verbs (all that other rooms may call):
     class_of(spdx) -> LicenceClass          permissive, copyleft, restricted or unknown, of an id or expression
     machine_made(path, text) -> str | None  why a file counts as generated, minified, vendored or data
     find_secrets(text) -> list[Secret]      keys, tokens, passwords
+    repository_order(files) -> list[str]    README, then what is imported before what imports it, then tests
     CodeLicence(kinds), CodeFile(kinds), CodeSecrets(kinds)     the stages
 Seams: a licence's class is a row of the tables in `licence.py`; the texts are those of `licenseclassifier`.
-Imports: data.stages.stage.  Imported by: data.stages.catalogue, data.sources, data.connectors.
+Imports: data.stages.stage, data.decode (languages, tags).  Imported by: data.stages.catalogue, data.sources, data.connectors.
 Reads / writes in the workspace: nothing.
 Invariants: a file without a licence is not trained on [test_no_licence_is_refused]; a licence
     is what its text says, not what its file is called [test_licence_is_found_by_text_whatever_the_file_is_called].
@@ -21,6 +22,7 @@ Read in this order:
     licence.py      of a file, of a repository, and its class
     artefacts.py    generated, minified, vendored, data
     secrets.py      credentials
+    order.py        files of a repository for one context
     code.py         the stages
 Try: pytest tests/data/stages/test_code.py
 """
@@ -35,6 +37,7 @@ from expedition.data.stages.code.licence import (
     repository_licence,
     repository_match,
 )
+from expedition.data.stages.code.order import repository_order
 from expedition.data.stages.code.secrets import Secret, find_secrets
 from expedition.data.stages.code.spdx import LicenceMatch, match_licence_text
 
@@ -53,4 +56,5 @@ __all__ = [
     "match_licence_text",
     "repository_licence",
     "repository_match",
+    "repository_order",
 ]

@@ -17,7 +17,10 @@ _ANY: Final = r"[^\W\d_](?:[\w'’\-]*\w)?"
 _CAP: Final = rf"(?:(?![{_LOWER}])[^\W\d_](?:[\w'’\-]*\w)?|{words.PARTICLES}|[dlDL]['’]{_ANY})"
 _HOUSE: Final = r"\d{1,5}[A-Za-z]?(?:[/-]\d{1,4}[A-Za-z]?)?"
 
-_NUMBER: Final = re.compile(rf"(?<![\w.,/:@#$€£¥%&=?+-]){_HOUSE}(?![\w%€¥]|[.,:/-]\d)")
+# The first digit stands before what may precede it: a search for a plain set of characters is cheap.
+_NUMBER: Final = re.compile(
+    r"\d(?<![\w.,/:@#$€£¥%&=?+-]\d)\d{0,4}[A-Za-z]?(?:[/-]\d{1,4}[A-Za-z]?)?(?![\w%€¥]|[.,:/-]\d)"
+)
 _COMPASS: Final = r"(?:(?:[NSEW]|North|South|East|West|Old|New|Upper|Lower|Great|Little)\.? )?"
 _NAME_AND_TYPE: Final = re.compile(
     rf"(?:[ ,]{{1,2}}{_HOUSE})? {_COMPASS}(?:(?:\d{{1,3}}(?:st|nd|rd|th)|{_CAP}\.?) ){{1,4}}?"
@@ -33,6 +36,46 @@ _BEFORE_NUMBER: Final = re.compile(
     rf"|(?:{_CAP}\.? ){{1,4}}(?i:{words.BETWEEN})\.?|{_CAP} {_ANY} (?:{words.HUNGARIAN}))"
     r",? (?:[Nn]r\.? |[Nn]o\.? |[nN][°º] ?)?$"
 )
+
+
+def _plain(alternatives: str) -> Iterator[str]:
+    """Words of a pattern of alternatives, in small letters, without look-behinds and stops."""
+    return (re.sub(r"\(\?<![^)]*\)|[\\.]", "", word).lower() for word in alternatives.split("|"))
+
+
+_ENDINGS: Final = (
+    *_plain(f"{words.COMPOUND}|{words.HYPHENATED}|{words.BETWEEN}|{words.HUNGARIAN}"),
+    "nr",
+    "no",
+    "nº",
+    "n°",
+)
+_FRONT: Final = frozenset(
+    (
+        *(word.split()[0].strip("/") for word in _plain(words.SURE_IN_FRONT)),
+        *(word.split()[-1] for word in _plain(words.WEAK_IN_FRONT)),
+    )
+)
+"""Without one of these at the end of the last word, or one of those somewhere before, `_BEFORE_NUMBER` matches nothing."""
+_PARTICLES: Final = frozenset(words.PARTICLES.replace(" ", "|").split("|"))
+_WORD: Final = re.compile(r"\w+")
+_ALONE_ENDINGS: Final = (
+    "box",
+    "postfach",
+    "casilla",
+    "apartado",
+    "correos",
+    "postale",
+    "postal",
+    "postboks",
+    "postbus",
+    "no",
+    "apt",
+    "apartment",
+    "suite",
+    "ste",
+)
+"""Last words, one of which `_BOX` and `_UNIT_ALONE` need."""
 _NUMBERS_BEFORE: Final = re.compile(rf"(?<![\w.,/:-])(?:{_HOUSE}[ ,]{{1,2}}){{1,2}}$")
 _NAMES_BEFORE: Final = re.compile(rf"(?<![\w'’])(?![{_LOWER}])(?:{_CAP}\.? ){{1,4}}$")
 _NAMES_AFTER: Final = re.compile(
@@ -51,7 +94,7 @@ _MILITARY: Final = re.compile(
     r"[\s,>]{1,5}(?:APO|FPO|DPO),? (?:AA|AE|AP) \d{5}(?:-\d{4})?(?!\w)",
     re.IGNORECASE,
 )
-_MILITARY_HINT: Final = re.compile(r"[AFD]PO", re.IGNORECASE)
+_MILITARY_HINT: Final = re.compile("[pP](?<=[aAfFdD].)[oO]")
 _CORNER: Final = re.compile(
     rf"(?:[Tt]he )?[Cc]orner (?i:of) (?:{_HOUSE} )?(?:{_ANY}\.? ){{1,5}}?(?:{_HOUSE} )?"
     rf"[aA]nd (?:(?:{_CAP}\.?|{_HOUSE})(?: |(?!\w))){{1,4}}"
@@ -122,7 +165,8 @@ def _core(text: str, number: re.Match[str]) -> tuple[int, int] | None:
     start, end = number.span()
     window = max(0, start - _WINDOW)
     before = text[window:start]
-    for alone in (_BOX, _UNIT_ALONE):
+    small = before.lower()
+    for alone in (_BOX, _UNIT_ALONE) if small.rstrip(" .:#\n").endswith(_ALONE_ENDINGS) else ():
         match = alone.search(before)
         if match is not None:
             street = _UNIT_STREET.match(text, end, end + 72)
@@ -141,7 +185,7 @@ def _core(text: str, number: re.Match[str]) -> tuple[int, int] | None:
         after = _TYPE_AND_NAME.match(text, end, end + 60)
         if after is not None:
             return _with_numbers(text, start), _with_trailing_number(text, after.end())
-    if before[-1:] == " " and not _is_year(number.group()):
+    if before[-1:] == " " and _may_end_in_street(small) and not _is_year(number.group()):
         match = _BEFORE_NUMBER.search(before)
         if match is not None:
             full_stop = text[end : end + 1] == "." and text[end + 1 : end + 2] in ("\n", " ", "")
@@ -152,7 +196,7 @@ def _core(text: str, number: re.Match[str]) -> tuple[int, int] | None:
 def _by_context(text: str, window: int, before: str, number: re.Match[str]) -> tuple[int, int] | None:
     """Names and a number that a unit or the word street follows, or that a word announces."""
     start, end = number.span()
-    names = _NAMES_BEFORE.search(before)
+    names = _NAMES_BEFORE.search(before) if before[-1:].isspace() and _may_end_in_name(before) else None
     if names is not None:
         first = _with_numbers(text, window + names.start())
         if (
@@ -168,6 +212,18 @@ def _by_context(text: str, window: int, before: str, number: re.Match[str]) -> t
     ):
         return start, after.end()
     return None
+
+
+def _may_end_in_street(small: str) -> bool:
+    """Whether what precedes a number, in small letters, holds a street word where it can count."""
+    return small.rstrip(" ,.").endswith(_ENDINGS) or not _FRONT.isdisjoint(_WORD.findall(small))
+
+
+def _may_end_in_name(before: str) -> bool:
+    """Whether the last word before a number begins as a name does; an ordinary one in small letters does not."""
+    last = before.rsplit(None, 1)[-1:]
+    word = last[0].rstrip(".") if last else ""
+    return not ("a" <= word[:1] <= "z" and word.isalpha() and word not in _PARTICLES)
 
 
 def _is_announced(text: str, start: int) -> bool:

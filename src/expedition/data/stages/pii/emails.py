@@ -9,24 +9,20 @@ from typing import Final
 _PLAIN: Final = re.compile(
     r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9][A-Za-z0-9._%+'-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.){1,6}[A-Za-z]{2,24}(?![A-Za-z0-9])"
 )
-_HINTS: Final = (
-    "dot",
-    "at]",
-    "at)",
-    "at}",
-    "at>",
-    "at ]",
-    "at )",
-    "[@",
-    "(@",
-    "(a)",
-    "[a]",
-    " @",
-    "@ ",
-    "艾特",
-    "圈a",
-    "小老鼠",
-)
+_NAME_ROOM, _HOST_ROOM = 65, 420
+"""Characters before and behind the @ in which the longest address has room."""
+_HINTS: Final = {
+    "d": ("dot",),
+    "@": ("[@", "(@", " @", "@ "),
+    "]": ("at]", "at ]", "[a]"),
+    ")": ("at)", "at )", "(a)"),
+    "}": ("at}",),
+    ">": ("at>",),
+    "艾": ("艾特",),
+    "圈": ("圈a",),
+    "鼠": ("小老鼠",),
+}
+"""A character, and what must be in a text that holds it for a spelled address to be there."""
 _NAME: Final = (
     r"(?<![A-Za-z0-9._%+@-])(?P<name>[A-Za-z0-9][A-Za-z0-9_%+-]{0,40}"
     r"(?:(?:\.|\s?[\[({]\s?dot\s?[\])}]\s?|\sdot\s)[A-Za-z0-9_%+-]{1,40}){0,3})"
@@ -52,11 +48,16 @@ _OPEN_MAIL: Final = re.compile(
 
 def find_emails(text: str) -> Iterator[tuple[int, int]]:
     """Spans of e-mail addresses."""
-    if "@" in text:
-        for match in _PLAIN.finditer(text):
+    done, sign = 0, text.find("@")
+    while sign >= 0:
+        # A name may hold no @, so each match hangs on one.
+        match = _PLAIN.search(text, max(done, sign - _NAME_ROOM), sign + _HOST_ROOM)
+        if match is not None:
             yield match.span()
+            done = match.end()
+        sign = text.find("@", max(sign + 1, done))
     lowered = text.lower()
-    if any(hint in lowered for hint in _HINTS):
+    if any(sign in lowered and any(hint in lowered for hint in hints) for sign, hints in _HINTS.items()):
         for match in _SPELLED.finditer(text):
             if _is_meant(match):
                 yield match.span()

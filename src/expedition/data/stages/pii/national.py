@@ -70,7 +70,10 @@ NATIONAL_NUMBERS: Final = (
 )
 """Every kind, the surer ones first."""
 
-_START: Final = re.compile(r"(?<![\w@/.,+-])(?=[A-Z]{0,6}[ -]?\d(?:[ .(+-]?[0-9A-Z]){6})", re.ASCII)
+_START: Final = re.compile(
+    r"[0-9A-Z](?<![\w@/.,+-].)(?:(?<=[A-Z])(?=[A-Z]{0,5}[ -]?\d(?:[ .(+-]?[0-9A-Z]){6})|(?<=\d)(?=(?:[ .(+-]?[0-9A-Z]){6}))",
+    re.ASCII,
+)
 
 
 def find_national_numbers(text: str) -> Iterator[tuple[int, int]]:

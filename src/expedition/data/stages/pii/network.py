@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from hashlib import sha256
 from typing import Final
 
-_IP4: Final = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)", re.ASCII)
+# A pattern that begins with a plain set of characters is looked for by that set, at a tenth of the cost of one that
+# begins with a look-behind: so the first character stands first, and what may not be before it second.
+_IP4: Final = re.compile(r"\d(?<![\w.]\d)\d{0,2}\.(?:\d{1,3}\.){2}\d{1,3}(?![\w]|\.\d)", re.ASCII)
+_TWO_COLONS: Final = re.compile(":[0-9A-Fa-f]{0,4}:")
 _IP6: Final = re.compile(
     r"(?<![\w:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?:(?:\.\d{1,3}){3})?(?![\w:])", re.ASCII
 )
@@ -21,8 +24,9 @@ _MAC: Final = re.compile(
     r"|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4})(?![\w:-]|\.\w)",
     re.ASCII,
 )
+_MAC_PART: Final = re.compile("[:.-](?:[0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}[:-]|[0-9A-Fa-f]{4}[.])")
 _BITCOIN: Final = re.compile(
-    r"(?<![A-Za-z0-9])(?:[13][1-9A-HJ-NP-Za-km-z]{25,34}|bc1[02-9ac-hj-np-z]{11,71})(?![A-Za-z0-9])"
+    r"[13b](?<![A-Za-z0-9].)(?:(?<!b)[1-9A-HJ-NP-Za-km-z]{25,34}|(?<=b)c1[02-9ac-hj-np-z]{11,71})(?![A-Za-z0-9])"
 )
 _ETHEREUM: Final = re.compile(r"(?<![A-Za-z0-9])0x[0-9a-fA-F]{40}(?![A-Za-z0-9])")
 _BASE58: Final = {c: i for i, c in enumerate("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz")}
@@ -40,7 +44,7 @@ def find_ip_addresses(text: str) -> Iterator[tuple[int, int]]:
             before = text[max(0, match.start() - 14) : match.start()]
             if is_personal_ip(match.group()) and not _VERSION_BEFORE.search(before):
                 yield match.span()
-    if ":" in text:
+    if _TWO_COLONS.search(text):
         for match in _IP6.finditer(text):
             found = match.group()
             # Fewer groups are a slice or a time; `::3` and `a::b` are no address of a line.
@@ -67,7 +71,7 @@ def is_personal_ip(text: str) -> bool:
 
 def find_mac_addresses(text: str) -> Iterator[tuple[int, int]]:
     """EUI-48 addresses; broadcast and all zeros name no machine."""
-    if max(text.count(":"), text.count("-")) < 5 and text.count(".") < 2:
+    if _MAC_PART.search(text) is None:
         return
     for match in _MAC.finditer(text):
         digits = re.sub(r"[^0-9A-Fa-f]", "", match.group())

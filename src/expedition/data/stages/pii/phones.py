@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import chain
 from typing import Final
 
 # A separator is one character or one of the short combinations that people write.
@@ -30,6 +31,9 @@ _STAND_ALONE: Final = tuple(
         r"(?<![\w.-])\d{2}(?:-\d{2}){3,4}(?![\w]|[.,-]\d)",
     )
 )
+_SIX_DIGITS: Final = re.compile(r"\d(?:[-. ()/]{0,3}\d){5}", re.ASCII)
+_BEFORE, _BEHIND = 12, 96
+"""Characters around six digits in which a number of 15 with an extension has room."""
 _CANDIDATE: Final = re.compile(r"(?<![\w.,:/+-])(?:\+|\()?\d(?:[-. ()/]{0,2}\d){5,14}(?![\w]|[.,/:-]\d)", re.ASCII)
 _ANNOUNCED: Final = re.compile(
     r"(?:phone|telephone|tel\b|mobile|cell\b|cellular|fax\b|call|dial|text me|messages? to|reach|whatsapp|viber"
@@ -50,17 +54,30 @@ _DATE: Final = re.compile(r"(?:19|20)\d{2}[-./ ](?:0?[1-9]|1[0-2])[-./ ](?:[0-2]
 def find_phones(text: str) -> Iterator[tuple[int, int]]:
     """Spans of phone numbers; 7 to 15 digits, dates left alone."""
     found: list[tuple[int, int]] = []
+    regions = _regions(text)
     for pattern in _STAND_ALONE:
-        for match in pattern.finditer(text):
+        for match in chain.from_iterable(pattern.finditer(text, *region) for region in regions):
             if _is_phone(match.group()) and _is_free(found, match.span()):
                 found.append(match.span())
-    for match in _CANDIDATE.finditer(text):
+    for match in chain.from_iterable(_CANDIDATE.finditer(text, *region) for region in regions):
         if not _is_free(found, match.span()) or not _is_phone(match.group()):
             continue
         before = _ANNOUNCED.search(text, max(0, match.start() - 60), match.start())
         if before or _SAID_AFTER.match(text, match.end()):
             found.append(match.span())
     yield from sorted(found)
+
+
+def _regions(text: str) -> list[tuple[int, int]]:
+    """Where six digits stand close together, with room for what a number may have before and after them."""
+    regions: list[tuple[int, int]] = []
+    for match in _SIX_DIGITS.finditer(text):
+        start, end = max(0, match.start() - _BEFORE), match.end() + _BEHIND
+        if regions and start <= regions[-1][1]:
+            regions[-1] = (regions[-1][0], end)
+        else:
+            regions.append((start, end))
+    return regions
 
 
 def _is_phone(candidate: str) -> bool:

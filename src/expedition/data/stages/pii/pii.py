@@ -56,6 +56,7 @@ class Pii:
         ID_CARD: GB 11643-1999; IBAN: ISO 13616; US_SSN: ranges never issued are none (SSA); NATIONAL_ID: the country's
             own check, as python-stdnum has it; plain digits need a word within 60 characters
         PHONE_NUMBER: 7 to 15 digits (E.164); a shape of no plan needs a word within 60 characters
+            looked for from 12 characters before to 96 behind six digits that stand close together
         STREET_ADDRESS: a number of at most 5 digits beside a street word, unit or box; bare names need an announcing word
         IP_ADDRESS: not private, loopback or all parts below 20 (version numbers; measured on web pages)
     Keeps: dates, version numbers, ISBN, prices, page numbers, private networks; the number of inserts (U+FFFC).

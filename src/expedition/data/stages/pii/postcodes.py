@@ -11,23 +11,24 @@ _SHAPE: Final = (
     r"|\d{2}-\d{3}|\d{3}-\d{4}|\d{3} \d{2}|[A-Z]{1,2}-\d{3,5}|\d{3,10})(?![\w]|[.,]\d|-\d)"
 )
 _ANNOUNCED: Final = re.compile(
-    r"(?<![A-Za-z])(?:zip(?: ?code)?|post(?:al)? ?code|pin ?code|code postal|plz|postleitzahl|cep|c\.?a\.?p\.?|c[óo]digo postal"
-    r"|postnr|postnummer|psč|eircode|邮编|邮政编码|郵遞區號|郵便番号|〒)(?: (?:is|no|number))?[\s:：#.是为]{0,4}"
-    + f"({_SHAPE})",
-    re.ASCII | re.IGNORECASE,
+    r"[zpcZPC邮郵〒](?i:(?<![a-z].)(?:(?<=z)ip(?: ?code)?|(?<=p)(?:ost(?:al)? ?code|in ?code|lz|ostleitzahl|ostnr|ostnummer|sč)"
+    r"|(?<=c)(?:ode postal|ep|\.?a\.?p\.?|[óo]digo postal)|(?<=邮)(?:编|政编码)|(?<=郵)(?:遞區號|便番号)|(?<=〒))"
+    r"|(?<=eirc)(?<![a-z]eirc)ode)"
+    r"(?i:(?: (?:is|no|number))?[\s:：#.是为]{0,4}" + f"({_SHAPE}))",
+    re.ASCII,
 )
-_HINTS: Final = ("zip", "code", "plz", "postl", "cep", "cap", "c.a.p", "postn", "psč", "邮", "郵", "〒")
 _STATES: Final = (
     "A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]"
     "|O[HKR]|PA|PR|RI|S[CD]|T[NX]|UT|V[AIT]|W[AIVY]"
 )
-_US: Final = re.compile(rf"(?<=[a-z.,\]] )(?:{_STATES}),? (\d{{5}}(?:-\d{{4}})?)(?![\w-]|[.,]\d)")
+# The first character stands before what may precede it: a search for a plain set of characters is cheap.
+_US: Final = re.compile(rf"[A-W](?<=[a-z.,\]] .)[A-Z](?<={_STATES}),? (\d{{5}}(?:-\d{{4}})?)(?![\w-]|[.,]\d)")
 _LETTERS: Final = re.compile(
-    r"(?<![\w-])(?:(?:[A-PR-UWYZ]\d[\dA-HJKPSTUW]?|[A-PR-UWYZ][A-HK-Y]\d[\dABEHMNPRVWXY]?) \d[ABD-HJLNP-UW-Z]{2}"
-    r"|[ABCEGHJ-NPRSTVXY]\d[ABCEGHJ-NPRSTV-Z] \d[ABCEGHJ-NPRSTV-Z]\d)(?![\w-])"
+    r"[A-Z](?<![\w-].)(?:(?<=[A-PR-UWYZ])(?:\d[\dA-HJKPSTUW]?|[A-HK-Y]\d[\dABEHMNPRVWXY]?) \d[ABD-HJLNP-UW-Z]{2}"
+    r"|(?<=[ABCEGHJ-NPRSTVXY])\d[ABCEGHJ-NPRSTV-Z] \d[ABCEGHJ-NPRSTV-Z]\d)(?![\w-])"
 )
 _NUMBER: Final = re.compile(
-    r"(?<= )(?:\d{5}-\d{3}|\d{4}-\d{3}|\d{2}-\d{3}|\d{3} \d{2}|\d{4} [A-Z]{2}|\d{4,5})(?=[.,;!?)]|\s[a-z]|\s*$|\n)",
+    r"\d(?<= \d)(?:\d{4}-\d{3}|\d{3}-\d{3}|\d-\d{3}|\d{2} \d{2}|\d{3} [A-Z]{2}|\d{3,4})(?=[.,;!?)]|\s[a-z]|\s*$|\n)",
     re.ASCII,
 )
 _TOWN: Final = re.compile(
@@ -50,10 +51,8 @@ _NO_TOWN: Final = frozenset(_NO_TOWN_TEXT.split())
 
 def find_postcodes(text: str) -> Iterator[tuple[int, int]]:
     """Spans of postal codes. Linear: each pattern is bounded."""
-    lowered = text.lower()
-    if any(hint in lowered for hint in _HINTS):
-        for match in _ANNOUNCED.finditer(text):
-            yield match.span(1)
+    for match in _ANNOUNCED.finditer(text):
+        yield match.span(1)
     for match in _US.finditer(text):
         yield match.span(1)
     for match in _LETTERS.finditer(text):

@@ -14,14 +14,17 @@ from dataclasses import dataclass
 from typing import Final
 
 _TAGS: Final = "a|abbr|b|big|bdi|bdo|code|em|font|i|ins|mark|nobr|s|samp|small|span|strong|sub|sup|tt|u|wbr"
+_UNSEEN: Final = "\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe00-\ufe0f\ufeff"
+_OTHER: Final = (
+    "\uff08\uff09\uff0b\uff0d\uff0e\uff10-\uff19\uff20-\uff3a\uff3f\uff41-\uff5a"
+    "\u00a0\u2002-\u200a\u202f\u205f\u2010-\u2015\u2212"
+    "\U0001d7ce-\U0001d7ff"
+)
+# A plain set of characters stands first: a search for such a set is cheap.
 _HIDING: Final = re.compile(
-    f"</?(?i:{_TAGS})(?:\\s[^<>]{{0,200}})?/?>"
-    "|<!--[^<>]{0,200}?-->"
-    "|&(?:#\\d{2,6}|#[xX][0-9a-fA-F]{2,5}|commat|period|nbsp|ensp|emsp|thinsp|zwj|zwnj|shy|lowbar|hyphen|plus|colon);"
-    "|[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe00-\ufe0f\ufeff]+"
-    "|[\uff08\uff09\uff0b\uff0d\uff0e\uff10-\uff19\uff20-\uff3a\uff3f\uff41-\uff5a]"
-    "|[\u00a0\u2002-\u200a\u202f\u205f\u2010-\u2015\u2212]"
-    "|[\U0001d7ce-\U0001d7ff]"
+    f"[<&{_UNSEEN}{_OTHER}](?:(?<=<)(?:/?(?i:{_TAGS})(?:\\s[^<>]{{0,200}})?/?>|!--[^<>]{{0,200}}?-->)"
+    "|(?<=&)(?:#\\d{2,6}|#[xX][0-9a-fA-F]{2,5}|commat|period|nbsp|ensp|emsp|thinsp|zwj|zwnj|shy|lowbar|hyphen|plus|colon);"
+    f"|(?<=[{_UNSEEN}])[{_UNSEEN}]*|(?<=[{_OTHER}]))"
 )
 
 

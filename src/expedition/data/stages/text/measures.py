@@ -11,7 +11,10 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import filterfalse
 from typing import Final
+
+import numpy as np
 
 from expedition.data.stages.text.repetition import repeated_ngram_excess, repeated_parts
 
@@ -22,6 +25,7 @@ _UNSPACED: Final = re.compile(
 _HAN_CHARACTERS, _UNSPACED_CHARACTERS = 1.6, 4.0
 """Characters of a word, about."""
 _WORD_BREAK: Final = re.compile("[\\s\u0f0b\u1361\u200b]+")
+_OTHER_BREAK: Final = re.compile("[\u0f0b\u1361\u200b]")
 # Letters and the marks that belong to them. Python's \w leaves combining marks out, which would make half of a Thai,
 # Tibetan or Devanagari text "symbols".
 _SYMBOL: Final = re.compile(
@@ -30,8 +34,12 @@ _SYMBOL: Final = re.compile(
 )
 _DIGIT: Final = re.compile(r"\d")
 _LETTER: Final = re.compile(r"[^\W\d_]")
+_NO_LETTER: Final = re.compile(r" (?=(?:[^\w ]|[\d_])+ )")
+"""Before a word without a letter, where words are joined by single blanks."""
 _SPACE: Final = re.compile(r"\s+")
 _CLASSES: Final = (_SPACE, _HAN, _UNSPACED, _SYMBOL, _DIGIT)
+_FEW_CODES: Final = 0x10000
+"""Code points up to which they are counted by a table."""
 _CLASS_OF: Final[dict[str, int]] = {}
 """Character → place in `_CLASSES`, -1 for none; filled as characters are met, at most one entry a code point."""
 _SENTENCE_END: Final = re.compile("[.!?…]+(?=[\\s\"'”’»)]|$)|፡፡|[。！？؟۔।॥።፧։។៕།༎᙮᠃᠉꯫⸗]+|(?<=[\u1000-\u109f])။")
@@ -98,11 +106,12 @@ def measure(text: str) -> Measures:
     space, han, unspaced, symbols, digits = _characters(text)
     dense = len(text) - space
     spaced_text = _UNSPACED.sub(" ", _HAN.sub(" ", text)) if han + unspaced else text
-    spaced = [word for word in _WORD_BREAK.split(spaced_text) if word]
+    breaks = _OTHER_BREAK.search(spaced_text)
+    spaced = list(filter(None, _WORD_BREAK.split(spaced_text))) if breaks else spaced_text.split()
     # What is left beside unspaced scripts is mostly their punctuation, not words.
     spaced = [word for word in spaced if any(map(str.isalnum, word))] if han + unspaced else spaced
     words = len(spaced) + han / _HAN_CHARACTERS + unspaced / _UNSPACED_CHARACTERS
-    lengths = [len(word) for word in spaced]
+    lengths = list(map(len, spaced))
     lines = [line for line in map(str.strip, text.split("\n")) if line]
     safe, one = max(dense, 1), max(words, 1.0)
     unspaced_share = (han + unspaced) / safe
@@ -163,15 +172,21 @@ def count_sentences(text: str) -> int:
 
 
 def _lettered(words: list[str]) -> float:
-    others = [word for word in words if not word.isalpha()]
-    without = sum(_LETTER.search(word) is None for word in others)
+    without = len(_NO_LETTER.findall(" " + " ".join(filterfalse(str.isalpha, words)) + " "))
     return 1 - without / max(1, len(words))
 
 
 def _characters(text: str) -> list[int]:
     """Characters of each class: white space, Han and Kana, other scripts without spaces, symbols, digits."""
     totals = [0] * len(_CLASSES)
-    for char, count in Counter(text).items():
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    if int(codes.max(initial=0)) < _FEW_CODES:
+        times = np.bincount(codes)
+        found = np.flatnonzero(times)
+        counted = dict(zip(map(chr, found.tolist()), times[found].tolist(), strict=True))
+    else:
+        counted = Counter(text)
+    for char, count in counted.items():
         known = _CLASS_OF.get(char)
         if known is None:
             known = next((place for place, pattern in enumerate(_CLASSES) if pattern.match(char)), -1)

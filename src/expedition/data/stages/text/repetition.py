@@ -45,10 +45,11 @@ def repeated_ngram_excess(tokens: Sequence[str], characters: int, unit: float = 
     `characters` of the text without white space. Exact where positive: n-grams that cannot exceed a bound are not counted.
     """
     tokens = tokens[:MOST_TOKENS]
-    known: dict[str, int] = {}
+    distinct = dict.fromkeys(tokens)
     # From 1 on: a run of zeros would be one n-gram with a shorter one.
-    numbers = np.array([known.setdefault(token, len(known) + 1) for token in tokens], np.uint64)
-    lengths = np.array(list(map(len, tokens)), np.int64)
+    number_of = dict(zip(distinct, range(1, len(distinct) + 1), strict=True))
+    numbers = np.fromiter(map(number_of.__getitem__, tokens), np.uint64, len(tokens))
+    lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
     top = _top_excess(tokens, numbers, lengths, max(characters, 1), unit)
     return top, _repeated_excess(tokens, numbers, lengths, max(characters, 1), unit)
 

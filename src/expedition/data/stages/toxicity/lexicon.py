@@ -169,8 +169,12 @@ class SpacedWords:
         return found
 
     def _phrase(self, words: Sequence[Word], at: int) -> Hit | None:
+        following = words[at + 1].plain if at + 1 < len(words) else ""
         for terms, stem, bits in self.phrases[words[at].plain]:
             size = len(terms)
+            # Nearly all phrases end here: the second word is another.
+            if size > 1 and following != terms[1] and not (size == 2 and stem and following.startswith(terms[1])):
+                continue
             if at + size > len(words) or any(words[at + k].plain != terms[k] for k in range(1, size - 1)):
                 continue
             last = words[at + size - 1].plain
