@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from expedition.voyage.object_server import ACCESS_KEY, SECRET_KEY, object_server, weed_binary
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+# A busy machine is no failure: speed is held by benchmarks.
+settings.register_profile("project", deadline=None)
+settings.load_profile("project")
 
 OPEN_DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "open"
 

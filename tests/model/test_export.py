@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from expedition.data.tokenizer.chat import CHAT_TEMPLATE
 from expedition.errors import InputError
 from expedition.model.config import OmniConfig
 from expedition.model.export import load_export, to_transformers
@@ -46,6 +47,7 @@ def tokenizer_dir(tmp_path: Path) -> Path:
     folder.mkdir()
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|endoftext|>", "model_max_length": 4096}))
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
     return folder
 
 
