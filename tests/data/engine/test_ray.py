@@ -58,6 +58,14 @@ def limits(cluster: Any) -> Iterator[Limits]:
         yield found
 
 
+def start_a_worker(node: Any) -> None:
+    """A worker process of this job on `node`: without one, a busy machine may finish all tasks before it takes any."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    there = NodeAffinitySchedulingStrategy(node_id=node.node_id, soft=False)
+    ray.get(ray.remote(num_cpus=1)(lambda: os.getpid()).options(scheduling_strategy=there).remote())
+
+
 def test_lost_node_changes_no_byte(
     cluster: Any, limits: Limits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,6 +78,7 @@ def test_lost_node_changes_no_byte(
     tasks = [Task(f"task-{number}", number) for number in range(24)]
     node = cluster.add_node(**NODE)
     cluster.wait_for_nodes()
+    start_a_worker(node)
     lost: list[int] = []
 
     def kill(step: Progress) -> None:
