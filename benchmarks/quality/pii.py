@@ -79,7 +79,9 @@ def by_peer(script: str, rows: Rows) -> tuple[Found, float]:
 
 def by_ours(rows: Rows, *, names: bool) -> tuple[Found, float]:
     """The same of ours."""
-    find_pii(rows[0]["text"], names=names)
+    # Patterns are compiled at their first use; the peer's engine is made before its clock starts, too.
+    for row in rows[:100]:
+        find_pii(row["text"], names=names)
     started = time.process_time()
     found = [find_pii(row["text"], names=names) for row in rows]
     seconds = time.process_time() - started
