@@ -78,16 +78,10 @@ def stages() -> str:
     for path in ("dedup/near.py", "dedup/media.py", "dedup/resolve.py", "dedup/lines.py"):
         source = SOURCE / "data" / "stages" / path
         if source.exists():
-            tree = ast.parse(source.read_text())
-            said = [ast.get_docstring(tree), *(ast.get_docstring(node) for node in tree.body if _is_rule(node))]
             title = path.split("/")[1][:-3]
-            text += f"\n### {title}\n\n```text\n" + "\n\n".join(filter(None, said)) + "\n```\n"
+            text += f"\n### {title}\n\n```text\n{ast.get_docstring(ast.parse(source.read_text()))}\n```\n"
     example = (SOURCE.parents[1] / "examples" / "custom_stage.py").read_text()
     return text + f"\n## A stage of your own\n\n`examples/custom_stage.py`:\n\n```python\n{example}```\n"
-
-
-def _is_rule(node: ast.stmt) -> bool:
-    return isinstance(node, ast.ClassDef) and "Reasons:" in (ast.get_docstring(node) or "")
 
 
 def _stage_docstrings() -> dict[str, str]:

@@ -29,8 +29,6 @@ _PACKED_SUFFIXES = {".gz": Format.GZIP, ".bz2": Format.BZIP2, ".xz": Format.XZ, 
 _MEDIUM = "medium"
 """Name of a file that has none: its bytes alone say what it is."""
 _MEDIA = frozenset({Format.IMAGE, Format.AUDIO, Format.VIDEO})
-_BY_PATH = frozenset({Format.VIDEO, Format.PDF, Format.EPUB, Format.ZIP, Format.PARQUET, Format.AUDIO})
-_STREAMED = frozenset({Format.TAR, Format.JSONL, Format.WARC, Format.ARC, *_PACKED})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,28 @@
-"""Lines and paragraphs that repeat over documents: which they are, and a document without them. Pure."""
+"""Lines and paragraphs that repeat over documents: which they are, and a document without them. Pure.
+
+Lines that stand in many documents of one site are removed from all of them; paragraphs that stand in several
+documents of any site stay in one.
+
+It runs over all documents that are left after copies of whole documents are gone, since the lines of a copy repeat for
+another reason. A line is compared without case and digits. It is its site's template if it stands in at least
+`min_documents` documents of the host and in at least `min_share` of them; long lines are removed wherever they stand,
+short ones at the beginning or end of a document or beside a removed line. A paragraph is a line of 200 characters, 80 in
+scripts without spaces; one that stands in `min_documents` documents stays in the one whose hashed id is smallest. The
+counts come from one exchange (hosts share a partition), so memory is bounded whatever the corpus.
+
+Reasons:
+    template lines of the site: lines removed (a change; no document is dropped)
+    paragraphs of other documents: paragraphs removed (a change)
+    left alone: nothing would have been left of the document (counted)
+
+Thresholds:
+    min_documents, 4 documents: own choice; headings that two or three articles share are left
+    min_share, 0.1 of a host's documents: large sites repeat quotations in a few of thousands
+    long line, 30 characters (12 in scripts without spaces): FineWeb 3.6 calls shorter ones short
+    paragraph, 200 characters: mC4 (Xue et al. 2021, section 3.1)
+
+Keeps: rows of tables, lines of code and lines with an insert are never removed; documents without a URL are left alone.
+"""
 
 from __future__ import annotations
 
@@ -26,37 +50,6 @@ _LONG_CHARACTERS, _LONG_UNSPACED = 30, 12
 PARAGRAPH_CHARACTERS, _PARAGRAPH_UNSPACED = 200, 80
 _LEAST_CHARACTERS = 2
 _WIDE: Final = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
-
-
-@dataclass(frozen=True, slots=True)
-class SiteLines:
-    """Lines that stand in many documents of one site are removed from all of them; paragraphs that stand in several
-    documents of any site stay in one.
-
-    It runs over all documents that are left after copies of whole documents are gone, since the lines of a copy repeat for
-    another reason. A line is compared without case and digits. It is its site's template if it stands in at least
-    `min_documents` documents of the host and in at least `min_share` of them; long lines are removed wherever they stand,
-    short ones at the beginning or end of a document or beside a removed line. A paragraph is a line of 200 characters, 80 in
-    scripts without spaces; one that stands in `min_documents` documents stays in the one whose hashed id is smallest. The
-    counts come from one exchange (hosts share a partition), so memory is bounded whatever the corpus.
-
-    Reasons:
-        template lines of the site: lines removed (a change; no document is dropped)
-        paragraphs of other documents: paragraphs removed (a change)
-        left alone: nothing would have been left of the document (counted)
-
-    Thresholds:
-        min_documents, 4 documents: own choice; headings that two or three articles share are left
-        min_share, 0.1 of a host's documents: large sites repeat quotations in a few of thousands
-        long line, 30 characters (12 in scripts without spaces): FineWeb 3.6 calls shorter ones short
-        paragraph, 200 characters: mC4 (Xue et al. 2021, section 3.1)
-
-    Keeps: rows of tables, lines of code and lines with an insert are never removed; documents without a URL are left alone.
-    """
-
-    min_documents: int = 4
-    min_share: float = 0.1
-    name: str = STAGE
 
 
 def site_of(url: str | None) -> int | None:

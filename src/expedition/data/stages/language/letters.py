@@ -59,12 +59,6 @@ def code_points(text: str) -> Codes:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
-def classes_of(codes: Codes) -> npt.NDArray[np.uint8]:
-    """Class of each code point."""
-    table = class_table()
-    return table[np.minimum(codes, _PLANES - 1)]
-
-
 @dataclass(frozen=True, slots=True)
 class Shapes:
     """How lines look, one entry a line (B); all are counts.

@@ -18,7 +18,6 @@ import numpy.typing as npt
 from expedition.data.stages.language.letters import MARK, SIGN, SPACE, class_table, code_points
 
 MAX_N: Final = 5
-BUCKET_BITS: Final = 20
 _PRIME: Final = np.uint32(0x01000193)
 _MIX: Final = np.uint32(0x9E3779B1)
 _BLANK: Final = np.uint32(32)

@@ -60,7 +60,6 @@ _NAVIGATION_WORDS: Final = 10
 _LONGEST: Final = 400
 """Characters of the longest line that an adapted rule looks at."""
 _LETTER: Final = re.compile(r"[^\W\d_]")
-_CITATION: Final = re.compile(r"\[\d*\]|\[edit\]|\[citation needed\]")
 _PLACEHOLDER: Final = "\ufffc"
 _POLICY_WORDING: Final = ("terms of use", "policy", "cookie", "隐私政策", "隱私政策", "用户协议", "クッキー")
 _CONTINUED_WORDING: Final = (
@@ -158,11 +157,6 @@ def without_flagged_lines(text: str, measures: Measures, rules: LineRules) -> Li
         return Lines(text, removed, 0.0)
     total = len(text.split()) if spaced else sum(len(line.strip()) for line in text.split("\n"))
     return Lines("\n".join(kept).strip("\n"), removed, flagged / max(total, 1))
-
-
-def without_citations(text: str) -> str:
-    """C4: citation marks of encyclopaedias go."""
-    return _CITATION.sub("", text)
 
 
 def _kept_anyway(line: str) -> bool:

@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from expedition.data.stages.toxicity.disguise import (
@@ -359,15 +358,3 @@ def packaged_lexicon() -> Lexicon:
         json.loads((folder / "lexicon.json").read_text("utf-8")),
         json.loads((folder / "disguises.json").read_text("utf-8")),
     )
-
-
-@functools.cache
-def lexicon_at(path: Path) -> Lexicon:
-    """A lexicon of the user's: the shape of `lexicon.json`, with the packaged disguises. Raises InputError."""
-    disguises = (importlib.resources.files(__package__) / "disguises.json").read_text("utf-8")
-    try:
-        return compile_lexicon(json.loads(path.read_text("utf-8")), json.loads(disguises))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"no toxicity lexicon: {error}", where=str(path), fix="give a JSON file of word lists"
-        ) from error
