@@ -35,6 +35,10 @@ def srt(*cues: tuple[str, str, str]) -> bytes:
         ("words<script>never closed", "words"),
         ("<style>p{color:red}</style>words", "words"),
         ("a&#xFFFC;b&#x202E;c&#0;d", "abc\ufffdd"),
+        ("a<\ufffcscript>b</script>c", "ac"),
+        ("a&lt;&#x202e;script&gt;b&lt;/script&gt;c", "ac"),
+        ("a&lt;scr&lt;b&gt;ipt&gt;b", "a"),
+        ("&lt;b" * 6 + "&gt;" * 6 + "words", "bb>>words"),
     ],
 )
 def test_words_of_a_cue_are_plain(written: str, plain: str) -> None:
@@ -42,9 +46,26 @@ def test_words_of_a_cue_are_plain(written: str, plain: str) -> None:
     assert read_track(srt(("00:00:01,000", "00:00:02,000", written))).cues[0].text == plain
 
 
+_PIECES = [
+    "<",
+    ">",
+    "script",
+    "</script>",
+    "&lt;",
+    "&gt;",
+    "<b>",
+    "&lt;b&gt;",
+    "words ",
+    "\n",
+    "\ufffc",
+    "&#xfffc;",
+    "\x00",
+]
+
+
 @given(
     st.lists(
-        st.sampled_from(["<", ">", "script", "</script>", "&lt;", "&gt;", "<b>", "words ", "\n", "\ufffc", "&#xfffc;"]),
+        st.sampled_from(_PIECES),
         max_size=30,
     )
 )

@@ -33,6 +33,7 @@ _KNOWN_TAG = re.compile(
     re.IGNORECASE,
 )
 _CUE_CHARACTERS = 2_000
+_PASSES = 4
 _BLOCKS = re.compile(r"\n[ \t]*\n+")
 _SKIPPED = ("WEBVTT", "NOTE", "STYLE", "REGION", "X-TIMESTAMP-MAP")
 
@@ -138,10 +139,20 @@ def _cue(times: str, lines: list[str]) -> Cue | str:
 
 def plain_words(text: str) -> str:
     """Words of a cue as lines without markup, code, control characters and placeholders."""
-    bare = html.unescape(_MARKUP.sub("", _without_code(text)))
-    bare = _KNOWN_TAG.sub("", _without_code(bare))
-    lines = (" ".join(line.split()) for line in clean(bare)[0].split("\n"))
+    # Characters that are taken out go first: between two letters they would hide a tag from every later rule.
+    bare = html.unescape(_MARKUP.sub("", _without_code(clean(text)[0])))
+    lines = (" ".join(line.split()) for line in _without_tags(clean(bare)[0]).split("\n"))
     return "\n".join(line for line in lines if line)
+
+
+def _without_tags(text: str) -> str:
+    """The text without code and known tags, nor what taking one out puts together; brackets go where that never ends."""
+    for _ in range(_PASSES):
+        bare = _KNOWN_TAG.sub("", _without_code(text))
+        if bare == text:
+            return text
+        text = bare
+    return text.replace("<", "")
 
 
 def _without_code(text: str) -> str:
