@@ -30,7 +30,7 @@ def main() -> None:
     source = CountingSource(run, media)
     found: dict[str, torch.Tensor] = {}
     for number in range(steps):
-        numpy_batches = source.rank_batch(number, ranks.rank, ranks.world)
+        numpy_batches = source.rank_batch(number, ranks.data_rank, ranks.data_ranks)
         batches = [to_tensors(batch, CPU, built.dtype) for batch in numpy_batches]
         seen = train_step(built.parts, built.state, batches, (), Stopwatch(CPU))
         found[f"loss.{number}"] = seen.loss

@@ -21,7 +21,7 @@ def test_the_10b_model_is_sharded_and_stepped_on_256_ranks(tmp_path: Path) -> No
     assert report["ranks"] == 256
     assert report["parameters"] > 10e9
     assert report["rank_parameters"] == pytest.approx(report["parameters"] / 8, rel=0.01)
-    gathered = report["collectives"]["allgather_base/dp_shard"]
+    gathered = report["collectives"]["allgather_base/shard"]
     # 32 layers, two encoders and the root: gathered once for each pass but the last layer's.
     assert 35 < gathered["calls"] <= 2 * 35
     assert report["collectives"]["allreduce/dp_replicate"]["calls"] == 35

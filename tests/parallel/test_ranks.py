@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from expedition.errors import ProgrammeError, UsageError
+from expedition.errors import UsageError
 from expedition.parallel.mesh import join_ranks
 from expedition.plan.runs import ParallelPlan, RunPlan
 from tests.parallel.processes import run_ranks
@@ -56,8 +56,3 @@ def test_a_world_that_is_not_the_plans_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(UsageError, match="2 ranks and 3 processes"):
         join_ranks(ParallelPlan(dp_shard=2), torch.device("cpu"))
-
-
-def test_degrees_that_training_does_not_run_are_refused() -> None:
-    with pytest.raises(ProgrammeError, match="tp"):
-        join_ranks(ParallelPlan(tp=2), torch.device("cpu"))

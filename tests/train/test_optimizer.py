@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from expedition.parallel.mesh import Ranks
+from expedition.parallel.norm import squared_norm
 from expedition.plan.runs import OptimizerPlan
-from expedition.train.optimizer import AdamW, clip_scale, squared_norm
+from expedition.train.optimizer import AdamW, clip_scale
 
 
 def test_equals_torch_adamw_with_decay_on_matrices_only() -> None:
@@ -38,7 +40,7 @@ def test_equals_torch_adamw_with_decay_on_matrices_only() -> None:
 def test_a_large_gradient_is_scaled_to_the_clip_norm_and_a_small_one_is_left() -> None:
     parameter = torch.nn.Parameter(torch.zeros(3))
     parameter.grad = torch.tensor([3.0, 4.0, 0.0])
-    norm = squared_norm({"p": parameter}).sqrt()
+    norm = squared_norm([parameter.grad], Ranks(0, 1)).sqrt()
     assert float(norm) == 5.0
     assert float(clip_scale(norm, 1.0) * norm) <= 1.0
     assert float(clip_scale(norm, 10.0)) == 1.0

@@ -14,6 +14,7 @@ Invariants: loss, gradients and the updated weights are those of one process [te
 Read in this order:
     mesh.py     the ranks of a run
     apply.py    the list
+    norm.py     sums over sharded gradients
     dryrun.py   256 ranks without any
 Try: expedition train dryrun --help; pytest tests/parallel
 """

@@ -16,7 +16,6 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from expedition.errors import ProgrammeError
@@ -26,7 +25,7 @@ from expedition.model.moe import Experts
 from expedition.model.omni import OmniModel
 from expedition.model.vision import VisionEncoder, VisionFeatures
 from expedition.parallel.apply import parallelize
-from expedition.parallel.mesh import Ranks
+from expedition.parallel.mesh import Meshes, Ranks, lay_meshes
 from expedition.plan.models import Programme
 from expedition.plan.runs import ParallelPlan
 from expedition.plan.shapes import TokenIds
@@ -94,14 +93,14 @@ def rank_view(config: OmniConfig, plan: ParallelPlan, sequence_length: int) -> R
     view = RankView()
     dist.init_process_group("fake", rank=0, world_size=plan.world, store=FakeStore())
     try:
-        mesh = init_device_mesh("cpu", (plan.dp_replicate, plan.dp_shard), mesh_dim_names=("dp_replicate", "dp_shard"))
+        meshes = lay_meshes(plan, "cpu")
         with torch.device("meta"):
             model = OmniModel(config)
         view.parameters = sum(parameter.numel() for parameter in model.parameters())
         without_values(model)
-        parallelize(model, Ranks(0, plan.world, mesh), torch.bfloat16)
+        parallelize(model, Ranks(0, plan.world, plan, meshes), torch.bfloat16)
         view.rank_parameters = sum(parameter.to_local().numel() for parameter in model.parameters())  # type: ignore[attr-defined]
-        with FakeTensorMode(allow_non_fake_inputs=True), CollectiveRecorder(mesh) as recorder:
+        with FakeTensorMode(allow_non_fake_inputs=True), CollectiveRecorder(meshes) as recorder:
             model.to_empty(device="cpu")
             fake_step(model, sequence_length)
         view.collectives = recorder.found()
@@ -172,10 +171,12 @@ def without_values(model: OmniModel) -> None:
 class CollectiveRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts collectives by operation and mesh axis."""
 
-    def __init__(self, mesh: DeviceMesh) -> None:
+    def __init__(self, meshes: Meshes) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        names = mesh.mesh_dim_names or ()
-        self._axes = {str(mesh.get_group(name).group_name): name for name in names}
+        self._axes: dict[str, str] = {}
+        for mesh in (meshes.data, meshes.sparse, meshes.tensor, meshes.flat):
+            for name in mesh.mesh_dim_names or ():
+                self._axes[str(mesh.get_group(name).group_name)] = name
         self._calls: dict[str, int] = defaultdict(int)
         self._bytes: dict[str, int] = defaultdict(int)
 

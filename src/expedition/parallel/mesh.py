@@ -1,8 +1,20 @@
-"""The mesh of a run and the group of ranks that read different data. Passed as values; there is no global state."""
+"""The ranks of a run and their meshes. Passed as values; there is no global state.
+
+One world of ranks is seen four ways, innermost axis last (ranks of one host are neighbours on it):
+
+    data      pp, dp_replicate, dp_shard, cp, tp     who reads what: ranks that differ in dp_* read different sequences
+    flat      pp, dp_replicate, shard                shard = dp_shard · cp · tp: FSDP2 of all parameters but those below
+    tensor    pp, dp_replicate, dp_shard_cp, tp      parameters that tensor parallelism splits
+    sparse    pp, dp_replicate, edp, ep              experts that are spread; edp · ep = shard
+
+Ranks that differ in cp or tp hold different *positions* of the same sequences (tensor parallelism always with sequence
+parallelism), so all ranks of a pipeline stage hold different tokens, and sums over tokens and gradients have one rule.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,10 +22,37 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from expedition.errors import ProgrammeError, UsageError
+from expedition.errors import UsageError
 from expedition.plan.runs import ParallelPlan
 
-MESH_AXES = ("pp", "dp_replicate", "dp_shard", "cp", "tp")
+
+@dataclass(frozen=True, slots=True)
+class Meshes:
+    """The four views; all share one root, so that FSDP2 can combine them."""
+
+    data: DeviceMesh
+    flat: DeviceMesh
+    tensor: DeviceMesh
+    sparse: DeviceMesh
+    tokens: DeviceMesh
+    """All ranks of this rank's pipeline stage as one axis: they hold different tokens."""
+    copies: DeviceMesh
+    """The ranks that read different sequences: dp_replicate × dp_shard as one axis."""
+
+    @property
+    def fsdp(self) -> DeviceMesh:
+        """(dp_replicate, shard): what FSDP2 takes for everything but the two below."""
+        return self.flat["dp_replicate", "shard"]
+
+    @property
+    def tensor_fsdp(self) -> DeviceMesh:
+        """(dp_replicate, dp_shard_cp): what FSDP2 takes for parameters that are split over tp."""
+        return self.tensor["dp_replicate", "dp_shard_cp"]
+
+    @property
+    def expert_fsdp(self) -> DeviceMesh:
+        """(dp_replicate, edp): what FSDP2 takes for experts that are spread over ep."""
+        return self.sparse["dp_replicate", "edp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,57 +61,59 @@ class Ranks:
 
     rank: int
     world: int
-    mesh: DeviceMesh | None
-    """(dp_replicate, dp_shard) mesh; None with a world of 1."""
+    plan: ParallelPlan = ParallelPlan()
+    meshes: Meshes | None = None
+    """None with a world of 1."""
 
     @property
     def is_first(self) -> bool:
         """Whether this rank writes what is written once."""
         return self.rank == 0
 
-    def sum(self, value: Tensor) -> Tensor:
-        """Sum over all data ranks, on every rank; `value` is not changed. A collective where the world is > 1."""
-        if self.mesh is None:
-            return value
-        total = value.detach().clone()
-        dist.all_reduce(total)
-        return total
+    @property
+    def data_rank(self) -> int:
+        """Which part of a global batch this rank reads, 0 … data_ranks - 1."""
+        return 0 if self.meshes is None else self.meshes.copies.get_local_rank()
 
-    def sum_shards(self, value: Tensor) -> Tensor:
-        """Sum over the ranks that together hold one copy of the parameters."""
-        if self.mesh is None:
+    @property
+    def data_ranks(self) -> int:
+        """Into how many parts a global batch falls."""
+        return self.plan.data_ranks
+
+    def place(self, axis: str) -> int:
+        """This rank's coordinate on an axis of the data view (or "ep", "edp")."""
+        if self.meshes is None:
+            return 0
+        view = self.meshes.sparse if axis in ("ep", "edp") else self.meshes.data
+        return view.get_local_rank(axis)
+
+    def sum(self, value: Tensor) -> Tensor:
+        """Sum over all ranks that hold different tokens, on each of them; `value` is not changed. A collective."""
+        if self.meshes is None:
             return value
         total = value.detach().clone()
-        dist.all_reduce(total, group=self.mesh.get_group("dp_shard"))
+        dist.all_reduce(total, group=self.meshes.tokens.get_group())
         return total
 
     def any(self, flag: bool) -> bool:
         """Whether any rank says so; every rank gets the same answer."""
-        if self.mesh is None:
+        if self.meshes is None:
             return flag
-        value = torch.tensor([int(flag)], device=self.mesh.device_type)
+        value = torch.tensor([int(flag)], device=self.meshes.data.device_type)
         dist.all_reduce(value, op=dist.ReduceOp.MAX)
         return bool(value.item())
 
     def barrier(self) -> None:
         """Wait for all ranks."""
-        if self.mesh is not None:
+        if self.meshes is not None:
             dist.barrier()
 
 
 def join_ranks(plan: ParallelPlan, device: torch.device) -> Ranks:
     """Join the process group that torchrun describes in the environment, or be the only rank without one.
 
-    Raises UsageError when the number of processes is not the plan's, ProgrammeError for degrees that training does not
-    run (tp, cp, pp, ep above 1: the dry run and the planner know them).
+    Raises UsageError when the number of processes is not the plan's.
     """
-    idle = {name: degree for name in ("tp", "cp", "pp", "ep") if (degree := getattr(plan, name)) > 1}
-    if idle:
-        raise ProgrammeError(
-            f"training runs dp_replicate and dp_shard only, the plan has {idle}",
-            where="parallel",
-            fix="set them to 1, or look at this layout with: expedition train dryrun",
-        )
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world != plan.world:
         raise UsageError(
@@ -81,16 +122,34 @@ def join_ranks(plan: ParallelPlan, device: torch.device) -> Ranks:
             fix=f"start it with: torchrun --nproc-per-node {plan.world} -m expedition train run …",
         )
     if world == 1:
-        return Ranks(rank=0, world=1, mesh=None)
+        return Ranks(rank=0, world=1, plan=plan)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    mesh = init_device_mesh(
-        device.type, (plan.dp_replicate, plan.dp_shard), mesh_dim_names=("dp_replicate", "dp_shard")
+    return Ranks(dist.get_rank(), world, plan, lay_meshes(plan, device.type))
+
+
+def lay_meshes(plan: ParallelPlan, device_type: str) -> Meshes:
+    """The views of the process group that is up, with the plan's degrees. A collective: groups are made."""
+    inner = plan.dp_shard * plan.cp * plan.tp
+    root = init_device_mesh(device_type, (plan.world,), mesh_dim_names=("world",))
+
+    def view(sizes: Sequence[int], names: Sequence[str]) -> DeviceMesh:
+        return root._unflatten(0, tuple(sizes), tuple(names))
+
+    outer, outer_names = (plan.pp, plan.dp_replicate), ("pp", "dp_replicate")
+    data = view((*outer, plan.dp_shard, plan.cp, plan.tp), (*outer_names, "dp_shard", "cp", "tp"))
+    flat = view((*outer, inner), (*outer_names, "shard"))
+    return Meshes(
+        data=data,
+        flat=flat,
+        tensor=view((*outer, plan.dp_shard * plan.cp, plan.tp), (*outer_names, "dp_shard_cp", "tp")),
+        sparse=view((*outer, inner // plan.ep, plan.ep), (*outer_names, "edp", "ep")),
+        tokens=flat["dp_replicate", "shard"]._flatten("tokens"),
+        copies=data["dp_replicate", "dp_shard"]._flatten("copies"),
     )
-    return Ranks(rank=dist.get_rank(), world=world, mesh=mesh)
 
 
 def leave_ranks(ranks: Ranks) -> None:
     """Take the process group down."""
-    if ranks.mesh is not None and dist.is_initialized():
+    if ranks.meshes is not None and dist.is_initialized():
         dist.destroy_process_group()

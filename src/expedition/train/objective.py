@@ -68,7 +68,7 @@ class Sums:
 def forward_backward(parts: Parts, batches: Sequence[TensorBatch]) -> Sums:
     """Gradients into the master parameters and the step's global figures. Every rank runs the same collectives.
 
-    FSDP2 averages gradients over data ranks, so the local share of the loss is multiplied by their number.
+    Each rank differentiates its share of the global loss, and gradients are summed over ranks.
     """
     sums = _start(parts, batches)
     for batch in batches:
@@ -83,7 +83,7 @@ def forward_backward(parts: Parts, batches: Sequence[TensorBatch]) -> Sums:
         balance, z = _router_losses(parts, batch, output, sums)
         plan = parts.run.loss
         objective = _blend(parts.run, tokens) / sums.weight + plan.balance * balance + plan.z_loss * z
-        (objective * parts.ranks.world).backward()  # type: ignore[no-untyped-call]
+        objective.backward()  # type: ignore[no-untyped-call]
         figures = torch.cat([tokens.sum_K, tokens.count_K, balance.detach()[None], z.detach()[None]])
         kinds = tokens.sum_K.numel()
         sum_K, count_K, rest = torch.split(parts.ranks.sum(figures), [kinds, kinds, 2])

@@ -70,14 +70,6 @@ class AdamW:
         return {**moments, "updates": self.updates}
 
 
-def squared_norm(parameters: Mapping[str, Tensor]) -> Tensor:
-    """Sum of squares of the gradients that this rank holds, fp32 scalar; the caller sums it over the shards."""
-    squares = [
-        local(parameter.grad).float().square().sum() for parameter in parameters.values() if parameter.grad is not None
-    ]
-    return torch.stack(squares).sum()
-
-
 def clip_scale(gradient_norm: Tensor, clip_norm: float | None) -> Tensor:
     """Factor that brings the norm down to `clip_norm`; 1 below it or without clipping."""
     if clip_norm is None:

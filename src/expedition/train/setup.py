@@ -96,7 +96,7 @@ def build(
     weights_K = torch.tensor([run.loss.kind_weights.get(kind, 1.0) for kind in KINDS], device=device)
     counters_LE = torch.zeros(len(shape.moe_layers), shape.experts, dtype=torch.int64, device=device)
     state = TrainState(0, optimizer, SpikeWindow.empty(run.bad_step, device), counters_LE)
-    forward = Forward(model, dtype, sharded=ranks.mesh is not None)
+    forward = Forward(model, dtype, sharded=ranks.meshes is not None)
     parts = Parts(run, ranks, forward, shape.experts, weights_K, teacher)
     return Built(parts, state, model, device, dtype, tuple(fp8))
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from expedition.parallel.norm import squared_norm
 from expedition.plan.runs import Injection
 from expedition.train import bad_step
 from expedition.train.batches import TensorBatch
 from expedition.train.injection import learning_rate_factor, spoil_gradients
 from expedition.train.objective import Parts, forward_backward
-from expedition.train.optimizer import AdamW, clip_scale, squared_norm
+from expedition.train.optimizer import AdamW, clip_scale
 from expedition.train.schedule import learning_rate
 from expedition.train.stopwatch import Stopwatch
 
@@ -68,7 +69,8 @@ def train_step(
     watch.lap("forward_backward_s")
 
     spoil_gradients(optimizer.parameters.values(), state.step, faults)
-    gradient_norm = parts.ranks.sum_shards(squared_norm(optimizer.parameters)).sqrt()
+    gradients = [parameter.grad for parameter in optimizer.parameters.values() if parameter.grad is not None]
+    gradient_norm = squared_norm(gradients, parts.ranks).sqrt()
     verdict = bad_step.judge(sums.loss, gradient_norm, state.window, run.bad_step)
 
     rate = learning_rate(run, state.step) * learning_rate_factor(state.step, faults)

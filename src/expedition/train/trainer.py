@@ -60,7 +60,7 @@ class Trainer:
     def _loop(self) -> Outcome:
         ranks, total = self.parts.ranks, self.parts.run.total_steps
         places = [data_step(step, self.decisions) for step in range(self.state.step, total)]
-        read = partial(self.source.rank_batch, rank=ranks.rank, world=ranks.world)
+        read = partial(self.source.rank_batch, rank=ranks.data_rank, world=ranks.data_ranks)
         watch = Stopwatch(self.device)
         for place, numpy_batches in zip(places, ahead(read, places, PREFETCH_STEPS, 1), strict=True):
             spoilt = [spoil_batch(batch, place, self.faults) for batch in numpy_batches]

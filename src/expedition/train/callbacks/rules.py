@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from expedition.parallel.mesh import Ranks
+from expedition.parallel.norm import squared_norm
 from expedition.train.callbacks.callback import Done, Ending
 from expedition.train.callbacks.metrics import Metrics
 from expedition.train.compute import Forward, activation_statistics
 from expedition.train.decisions import PAUSED
-from expedition.train.optimizer import local
 from expedition.watch.incidents import open_incident, report_alarm
 from expedition.watch.rules import Alarm, Rule, observe
 from expedition.workspace import Workspace
@@ -68,13 +68,11 @@ class Rules:
 
     def _diagnose(self, done: Done) -> dict[str, Any]:
         """Gradient norms by part, activations of the step's batch, ids of its samples. A collective where sharded."""
-        gradients: dict[str, torch.Tensor] = {}
+        gradients: dict[str, list[torch.Tensor]] = {}
         for name, parameter in done.state.optimizer.parameters.items():
             if parameter.grad is not None:
-                part = part_of(name)
-                squares = local(parameter.grad).float().square().sum()
-                gradients[part] = gradients[part] + squares if part in gradients else squares
-        norms = {part: float(self._ranks.sum_shards(value).sqrt()) for part, value in gradients.items()}
+                gradients.setdefault(part_of(name), []).append(parameter.grad)
+        norms = {part: float(squared_norm(found, self._ranks).sqrt()) for part, found in gradients.items()}
         activations: dict[str, dict[str, float]] = {}
         if done.batches:
             run: Callable[[], object] = lambda: self._forward(done.batches[0])  # noqa: E731

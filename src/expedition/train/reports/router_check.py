@@ -40,7 +40,7 @@ def check_router(config: OmniConfig, run: RunPlan, batches: Sequence[Batch]) -> 
         update={"precision": PrecisionPlan(), "loss": run.loss.model_copy(update={"balance": 0.0, "z_loss": 0.0})}
     )
     device = torch.device("cpu")
-    built = build(config, plain, Ranks(0, 1, None), device)
+    built = build(config, plain, Ranks(0, 1), device)
     tensors = [to_tensors(batch, device, torch.float32) for batch in batches]
 
     def loss(number: int = 0) -> float:

@@ -1,0 +1,51 @@
+"""Sums over the whole of sharded gradients: each value once, wherever it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor
+
+from expedition.parallel.mesh import Ranks
+
+
+def squared_norm(tensors: Iterable[Tensor], ranks: Ranks) -> Tensor:
+    """Sum of squares of all values of `tensors`, fp32 scalar, the same on every rank. A collective.
+
+    A tensor's local squares are summed over exactly those mesh axes on which it is sharded: what is replicated counts
+    once. Stages of a pipeline hold different tensors, so their sums are added. Raises ValueError for no tensor at all.
+    """
+    squares: dict[tuple[str, ...], list[Tensor]] = {}
+    meshes: dict[tuple[str, ...], DeviceMesh] = {}
+    for tensor in tensors:
+        axes, mesh, value = _sharded(tensor)
+        squares.setdefault(axes, []).append(value.float().square().sum())
+        if mesh is not None:
+            meshes[axes] = mesh
+    if not squares:
+        raise ValueError("no tensor to take a norm of")
+    if ranks.meshes is None:
+        return torch.stack(squares[()]).sum()
+    total = next(iter(squares.values()))[0].new_zeros(())
+    for axes in sorted(squares):
+        part = torch.stack(squares[axes]).sum()
+        for axis in axes:
+            dist.all_reduce(part, group=meshes[axes].get_group(axis))
+        total = total + part
+    dist.all_reduce(total, group=ranks.meshes.data.get_group("pp"))
+    return total
+
+
+def _sharded(tensor: Tensor) -> tuple[tuple[str, ...], DeviceMesh | None, Tensor]:
+    """Axes of degree above 1 on which a tensor is sharded, its mesh, and the part that this rank holds."""
+    if not isinstance(tensor, DTensor):
+        return (), None, tensor
+    mesh = tensor.device_mesh
+    names = mesh.mesh_dim_names or ()
+    pairs = zip(names, tensor.placements, strict=True)
+    axes = tuple(name for name, placement in pairs if not placement.is_replicate() and mesh[name].size() > 1)
+    return axes, mesh, tensor.to_local()
