@@ -1,7 +1,7 @@
 """Every figure of data quality in one table: python -m benchmarks.quality [--quick] [--only NAME …] [--write FILE.md]
 
 Runs the subjects of this folder that are there (extract, beyond_news, language, pii, toxicity, dedup, licence, media,
-tokenizer, pipeline) one after the other, each in a process of its own, and prints one table: what, ours, peer, ratio or
+tokenizer, rules, pipeline) one after the other, each in a process of its own, and prints one table: what, ours, peer, ratio or
 figure, goal, met. `--open DIR` is where the labelled sets lie; a subject whose sets are absent says "unknown", and the exit
 is 0. `--out` (default .cache/bench-quality) gets each one's JSON document and log, table.json and table.md. `--reuse` takes
 the document that an earlier run left there. `--write` puts the table and its conditions between the marks of a page

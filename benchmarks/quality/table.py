@@ -16,6 +16,7 @@ SUBJECTS = (
     "licence",
     "media",
     "tokenizer",
+    "rules",
     "pipeline",
 )
 """Modules of this folder, in the table's order. Each prints one JSON document with `rows`."""

@@ -69,7 +69,7 @@ def checkpoint(ws: Workspace, programme: Programme, step: int) -> None:
     """A real checkpoint of run main after `step` steps."""
     import torch
 
-    from expedition.train.checkpoint import Snapshot, write_checkpoint
+    from expedition.train.saving.commit import Snapshot, write_checkpoint
 
     plan = programme.runs["main"]
     state = {"run": plan.model_dump(mode="json"), "data": {"fingerprint": "f"}}

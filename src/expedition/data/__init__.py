@@ -30,6 +30,7 @@ Read in this order:
     versions/        documents → an immutable version
     under_way.py     what a build says of itself while it runs
     builder.py       the list that joins them
+    compiled.py  loaded.py    kernels over bytes and characters: compiled, or plain Python; loading ahead
     trace.py         the same way back
     similar_pairs.py near copies of a file of documents, pair by pair
     loading/         versions → batches

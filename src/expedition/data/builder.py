@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,8 @@ from expedition.workspace import Lease, Workspace, layout
 from expedition.workspace.hashes import sha256_json
 
 _LEAST_MEMORY_BYTES = 512 << 20
-PRELOAD = ("expedition.data.versions.prepare", "expedition.data.versions.repeats", "expedition.data.extract.loaded")
+_LATER_KINDS = ("chat",)
+PRELOAD = ("expedition.data.versions.prepare", "expedition.data.versions.repeats", "expedition.data.loaded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +285,7 @@ class _Builder:
                 "version": self.request.version,
                 "parent": self.request.parent,
                 "seed": data.seed,
-                "stages": {str(kind): list(names) for kind, names in sorted(data.stages.items())},
+                "stages": _stage_lists(data.stages, {unit.kind for unit in plan.units}),
                 "tokenizer_fingerprint": loaded_tokenizer(tokenizer).fingerprint,
                 "code_version": f"{expedition.__version__}+{code_version()}",
                 "scope": self.request.scope,
@@ -304,6 +305,13 @@ class _Builder:
 
     def _event(self, kind: str, **fields: Any) -> None:
         self.events.append(kind, dataset=layout.DATASET, version=self.request.version, **fields)
+
+
+def _stage_lists(stages: Mapping[Any, Sequence[str]], held: set[str]) -> dict[str, list[str]]:
+    """The stage list of every kind. A kind that came later is named only where it has documents: a version without it
+    keeps its content hash."""
+    listed = sorted((str(kind), list(names)) for kind, names in stages.items())
+    return {kind: names for kind, names in listed if kind not in _LATER_KINDS or kind in held}
 
 
 def _findings(report: Mapping[str, Any]) -> dict[str, str]:

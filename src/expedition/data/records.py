@@ -22,6 +22,7 @@ KINDS: tuple[str, ...] = (
     "audio-text",
     "driving",
     "synthetic",
+    "chat",
 )
 """Every kind of document; the position in this tuple is the `kind` number in a batch."""
 

@@ -4,6 +4,7 @@ Why a room: what is planted in the data is known only if the data is made here. 
 detector, and it knows nothing of pipelines: it writes plain files.
 Verbs (all that other rooms may call):
     build_sample(directory, seed, size, processes) -> SampleSummary     blocking; idempotent; all or nothing
+    write_chats(directory, conversations, seed)                         a data folder of conversations
     SampleSummary                                                       counts, truth by kind, content hash
     SIZES                                                               size name → items of each source
     SOURCES                                                             name, kind, approval, version of each source
@@ -27,6 +28,7 @@ Read in this order:
     media/          pictures clips speech cameras driving sources
     evaluation/     tasks heldout
     services/       protocol common_crawl github youtube offering data_folder
+    chats.py        conversations for fine-tuning, apart from the rest
     catalogue.py    the sources and their approval hints
     build.py        units in order, one rename at the end
     __main__.py     the verb on its own
@@ -40,6 +42,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from expedition.sampleworld.build import SampleSummary, build_sample
     from expedition.sampleworld.catalogue import SOURCES
+    from expedition.sampleworld.chats import write_chats
     from expedition.sampleworld.services.data_folder import prepare_data_folder
     from expedition.sampleworld.services.offering import acquire_lines, offer_sample, ports_of
     from expedition.sampleworld.sizes import SIZES
@@ -53,6 +56,7 @@ __all__ = [
     "offer_sample",
     "ports_of",
     "prepare_data_folder",
+    "write_chats",
 ]
 
 _HOMES = {
@@ -64,6 +68,7 @@ _HOMES = {
     "acquire_lines": "services.offering",
     "ports_of": "services.offering",
     "prepare_data_folder": "services.data_folder",
+    "write_chats": "chats",
 }
 
 

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expedition.cli.main import run
+from expedition.data.compiled import PLAIN_ENVIRONMENT
 from expedition.data.extract import Extract, extract, extract_folder, prepare, visible_text
-from expedition.data.extract.compiled import PLAIN_ENVIRONMENT
 from expedition.data.extract.formula import MATHML, PICTURE, SCRIPT, mathml_as_tex, tex_of
 from expedition.data.extract.hints import ADVERT, BODY, COMMENTS, NAVIGATION, RELATED, SIDE, hints_of
 from expedition.errors import InputError

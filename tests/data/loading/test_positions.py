@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expedition.data.loading.positions import VisionSpan, rope_positions, second_per_grid, video_time_step
+from expedition.data.loading.positions import VisionSpan, interleaving, rope_positions
 from expedition.plan.media import MediaRule
 
 IMAGE, VIDEO, AUDIO, VISION_START, VISION_END, AUDIO_START, AUDIO_END = range(1, 8)
@@ -51,14 +51,59 @@ def assembled(parts) -> tuple[list[int], list[VisionSpan], dict[str, list]]:
             given_["audio"].append(size)
         else:
             grid = (1, 2 * size, 2 * extra) if kind == "image" else (size, 4, 6)
-            step = video_time_step(extra, RULE) if kind == "video" else 1
+            step = RULE.video_time_step(extra) if kind == "video" else 1
             spans.append(VisionSpan(len(tokens) + 1, grid, step))
             pad = IMAGE if kind == "image" else VIDEO
             tokens += [VISION_START] + [pad] * (grid[0] * grid[1] * grid[2] // 4) + [VISION_END]
             given_[kind].append(grid)
             if kind == "video":
-                given_["seconds"].append(second_per_grid(step, RULE))
+                given_["seconds"].append(RULE.second_per_grid(step))
     return [*tokens, 9], spans, given_
+
+
+heard = st.tuples(st.just("heard"), st.integers(1, 5), st.sampled_from([0.5, 1.0, 3.0, 4.0, 30.0]), st.integers(1, 350))
+with_sound = st.lists(st.one_of(text, image, heard), min_size=1, max_size=5)
+
+
+@given(parts=with_sound)
+@settings(max_examples=80, deadline=None)
+def test_positions_of_clips_with_their_sound_equal_those_of_transformers(reference, parts) -> None:
+    """Tokens in the order of `interleaving`, positions by `use_audio_in_video`."""
+    import torch
+
+    tokens: list[int] = [9]
+    spans: list[VisionSpan] = []
+    given_: dict[str, list] = {"image": [], "video": [], "seconds": [], "audio": []}
+    for kind, *sizes in parts:
+        if kind == "text":
+            tokens += [9] * sizes[0]
+            continue
+        step = RULE.video_time_step(sizes[1]) if kind == "heard" else 1
+        grid = (1, 2 * sizes[0], 2 * sizes[1]) if kind == "image" else (sizes[0], 4, 6)
+        sound = RULE.audio_tokens(sizes[2]) if kind == "heard" else 0
+        given_["image" if kind == "image" else "video"].append(grid)
+        if kind == "image":
+            spans.append(VisionSpan(len(tokens) + 1, grid))
+            tokens += [VISION_START] + [IMAGE] * (grid[1] * grid[2] // 4) + [VISION_END]
+            continue
+        given_["audio"].append(sizes[2])
+        given_["seconds"].append(RULE.second_per_grid(step))
+        spans.append(VisionSpan(len(tokens) + 2, grid, step, sound))
+        shown = interleaving(spans[-1], RULE.merge)
+        assert shown.sum() == grid[0] * 6 and len(shown) == shown.sum() + sound
+        tokens += [VISION_START, AUDIO_START, *np.where(shown, VIDEO, AUDIO).tolist(), AUDIO_END, VISION_END]
+    tokens.append(9)
+    expected, _ = reference(
+        input_ids=torch.tensor([tokens]),
+        image_grid_thw=torch.tensor(given_["image"]) if given_["image"] else None,
+        video_grid_thw=torch.tensor(given_["video"]) if given_["video"] else None,
+        attention_mask=torch.ones(1, len(tokens), dtype=torch.long),
+        use_audio_in_video=True,
+        audio_seqlens=torch.tensor(given_["audio"]) if given_["audio"] else None,
+        second_per_grids=torch.tensor(given_["seconds"]) if given_["seconds"] else None,
+    )
+    ours = rope_positions(len(tokens), spans, RULE.merge)
+    np.testing.assert_allclose(ours, expected[:, 0].numpy(), atol=1e-3)
 
 
 @given(parts=documents)
@@ -91,8 +136,8 @@ def test_text_after_a_picture_goes_on_behind_its_longer_side() -> None:
 
 
 def test_temporal_step_is_whole_and_never_zero() -> None:
-    assert video_time_step(4.0, RULE.model_copy(update={"position_id_per_seconds": 25})) == 12
-    assert video_time_step(1000.0, RULE) == 1
+    assert RULE.model_copy(update={"position_id_per_seconds": 25}).video_time_step(4.0) == 12
+    assert RULE.video_time_step(1000.0) == 1
 
 
 @pytest.mark.parametrize("spans", [[VisionSpan(8, (1, 4, 4))], [VisionSpan(4, (1, 4, 4)), VisionSpan(5, (1, 2, 2))]])

@@ -90,6 +90,26 @@ def test_labels_are_the_next_token_but_for_pads_and_the_end(tokenizer: Tokenizer
     assert document.labels.tolist() == [ids.vision_start, IGNORED, IGNORED, 66, 67, IGNORED]
 
 
+def test_a_sound_directly_after_its_clip_joins_it_where_the_rule_says_so(tokenizer: Tokenizer, programme) -> None:
+    """The number of tokens is the same either way, so a pack plan holds; a sound elsewhere stays by itself."""
+    inserts = (clip(GENERATOR), sound(GENERATOR), sound(GENERATOR))
+    document = [(f"a{O}{O}b{O}", inserts)]
+    joined_rule = programme.media.model_copy(update={"audio_in_video": True})
+    apart, joined = (make_batch(document, tokenizer, rule) for rule in (programme.media, joined_rule))
+    ids = MediaTokenIds.from_special(tokenizer.special)
+    tokens = joined.tokens_BS[0].tolist()
+    assert tokens[1:3] == [ids.vision_start, ids.audio_start]
+    end = tokens.index(ids.audio_end)
+    assert tokens[end : end + 3] == [ids.audio_end, ids.vision_end, ord("b")]
+    assert tokens[end + 3] == ids.audio_start, "the second sound has no clip"
+    assert sorted(tokens) == sorted(apart.tokens_BS[0].tolist())
+    assert joined.real_tokens == apart.real_tokens
+    for name in ("patches_PC", "mel_MF", "grid_G3", "mel_lengths_A"):
+        np.testing.assert_array_equal(getattr(joined, name), getattr(apart, name))
+    pads = np.isin(joined.tokens_BS[0], ids.pads)
+    assert (joined.labels_BS[0][pads] == IGNORED).all()
+
+
 def test_a_scan_holds_every_sequence_once_kind_by_kind(data, programme) -> None:
     plan = ScanPlan("dataset", "v0.1", sequence_tokens=256, rows=5)
     batches = list(scan(data, programme, plan))

@@ -6,11 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expedition.data.records import documents_of
 from expedition.data.stages.pii import Pii, PiiPolicy, find_pii, label_file, redact
+from expedition.data.stages.pii.detectors import DETECTORS, detectors_for
 from expedition.data.stages.pii.name_training import train_names
 from expedition.data.stages.pii.names import MODEL
 from expedition.data.stages.pii.view import view_of
@@ -362,3 +363,88 @@ def test_the_trap_file_takes_bounded_time(open_data: Path) -> None:
     started = time.process_time()
     find_pii(text)
     assert time.process_time() - started < 2.0
+
+
+_FRAGMENTS = [
+    "a@b.com",
+    "joe at mail dot com",
+    "joe [at] x.org",
+    "小王圈a qq.com",
+    "1BoatSLRHtKNngkdXEeobR76b53LETtpyT",
+    "DE89 3704 0044 0532 0130 00",
+    "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq",
+    "0x52908400098527886E0F7030069857D2E4169EE7",
+    "11010519491231002X",
+    "driver's license A1234567",
+    "4111 1111 1111 1111",
+    "078-05-1120",
+    "8.8.8.8",
+    "2001:db8::ff00:42:8329",
+    "00:1A:2B:3C:4D:5E",
+    "001a.2b3c.4d5e",
+    "00-1A-2B-3C-4D-5E",
+    "微信号: abcdef12",
+    "wx_abcdef",
+    "VX: hello123",
+    "加v abcdefg1",
+    "QQ:12345678",
+    "京A12345",
+    "护照 E12345678",
+    "北京市海淀区中关村大街27号",
+    "12 Main Street",
+    "PO Box 12",
+    "+1 212-555-0199",
+    "zip code 90210",
+    "PLZ: 12345",
+    "psč 12345",
+    "código postal 28013",
+    "CAP 00184",
+    "c.a.p. 00184",
+    "CEP 01310-100",
+    "eircode D02 X285",
+    "邮编:100000",
+    "〒100-0001",
+    "CA, 90210-1234",
+    "SW1A 1AA",
+    "K1A 0B1",
+    "in Paris 75008.",
+    "from Town 12-345\n",
+    "in Lund 223 50.",
+    "in Delft 2611 AB.",
+    "in 1999.",
+    "CA ١٢٣٤٥",
+    "AB123456C",
+    "123.456.789-09",
+    "12345678Z",
+    "A123456(3)",
+    "850101-1234567",
+    "word",
+    "The",
+    "\n",
+    "。",
+    "路5号",
+    "12:30:45",
+    "v1.2.3.4",
+    "10-12-2020",
+    ",",
+]
+
+
+@given(
+    st.lists(st.sampled_from(_FRAGMENTS), max_size=6),
+    st.sampled_from(["", " ", ", ", "\n"]),
+    st.integers(0, 200),
+    st.sampled_from([None, "", "a", "Z", "0", " ", ".", "-", ":", "@", "9", "(", "京"]),
+)
+@settings(deadline=None, max_examples=300)
+def test_the_scan_loses_no_finding(parts: list[str], between: str, place: int, put: str | None) -> None:
+    """Also where a character is put in, or one taken out ("")."""
+    text = between.join(parts)
+    if put is not None and text:
+        place %= len(text)
+        text = text[:place] + put + text[place + (not put) :]
+    asked = {name: list(detector(text)) for name, detector in detectors_for(text)}
+    has_digit = any(character in "0123456789一二三四五六七八九十" for character in text)
+    for name, detector in DETECTORS.items():
+        if has_digit or name in ("EMAIL_ADDRESS", "CRYPTO", "WECHAT_ID", "LICENSE_PLATE"):
+            assert asked.get(name, []) == list(detector(text)), name

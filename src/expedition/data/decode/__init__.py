@@ -27,6 +27,8 @@ Read in this order:
     jsonl.py  tables.py  parquet.py  yaml_safe.py  robots.py    rows and rules
     archives.py                                 gzip, zip, tar and others, within bounds
     companion.py  media.py                      media with the texts that belong to them
+    chat.py                                     conversations
+    scenes.py                                   cuts between shots of a clip
     image.py  audio.py  video.py  subtitles.py  interleaved.py    pictures, sounds, clips, cues, pages of pictures
     trajectory.py  driving.py                   actions, rigs of cameras
 Try: pytest tests/data/decode tests/data/test_bad_inputs.py

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, Final
 
 from expedition.data.decode.clean import clean, tidy
@@ -40,6 +40,9 @@ _KEPT: Final = (
     "wave",
 )
 _DEPTH = 200
+
+AsPiece = Callable[[Any, Limits, str], Piece]
+"""A row, the bounds, and where it was found → a document. Raises Refused."""
 
 
 def json_value(line: bytes) -> Any:
@@ -82,34 +85,39 @@ def json_lines(stream: BinaryIO, limits: Limits, *, first_line: int = 1) -> Iter
             yield number, Fault(refused.reason, refused.detail, f"line {number}")
 
 
-def line_pieces(stream: BinaryIO, limits: Limits, *, first_line: int = 1) -> Decoded:
+def line_pieces(stream: BinaryIO, limits: Limits, *, first_line: int = 1, as_piece: AsPiece | None = None) -> Decoded:
     """Documents of a JSON-lines file; every line that gives none is a fault."""
+    as_piece = as_piece or row_piece
     for number, value in json_lines(stream, limits, first_line=first_line):
         if isinstance(value, Fault):
             yield value
             continue
         try:
-            yield row_piece(value, limits, f"line {number}")
+            yield as_piece(value, limits, f"line {number}")
         except Refused as refused:
             yield Fault(refused.reason, refused.detail, f"line {number}")
 
 
-def json_pieces(data: bytes, limits: Limits) -> Decoded:
-    """Documents of a JSON file: a list of rows, or one row. Raises Refused where it is neither."""
+def json_pieces(data: bytes, limits: Limits, as_piece: AsPiece | None = None) -> Decoded:
+    """Documents of a JSON file: a list of rows, or one row. Raises Refused where it is neither.
+
+    `as_piece` makes a document of a row; None: `row_piece`.
+    """
+    as_piece = as_piece or row_piece
     if len(data) > limits.json_bytes:
         raise Refused(Reason.TOO_LARGE, f"JSON of {len(data)} bytes, limit {limits.json_bytes}")
     try:
         value = json_value(data)
     except Refused as refused:
         if refused.reason is Reason.BROKEN_LINE and data.count(b"\n") > 1:
-            yield from line_pieces(io.BytesIO(data), limits)
+            yield from line_pieces(io.BytesIO(data), limits, as_piece=as_piece)
             return
         raise
     rows = value if isinstance(value, list) else [value]
     for number, row in enumerate(rows):
         inner = f"item {number}" if isinstance(value, list) else ""
         try:
-            yield row_piece(row, limits, inner)
+            yield as_piece(row, limits, inner)
         except Refused as refused:
             yield Fault(refused.reason, refused.detail, inner)
 
@@ -130,8 +138,8 @@ def row_piece(row: Any, limits: Limits, inner: str) -> Piece:
         inner=inner,
         url=_string(row, "url", "source_url", "link"),
         licence=row_licence(row),
-        language=_string(row, "language", "lang"),
-        meta={key: row[key] for key in _KEPT if isinstance(row.get(key), str | int | float)},
+        language=row_language(row),
+        meta=row_meta(row),
         repairs=(Repair(Reason.CONTROL_CHARACTERS, removed),) if removed else (),
     )
 
@@ -158,6 +166,16 @@ def row_text(row: Mapping[str, Any]) -> str:
 def row_licence(row: Mapping[str, Any]) -> str | None:
     """The licence that a row states, or None."""
     return _string(row, "license", "licence", "license_type")
+
+
+def row_language(row: Mapping[str, Any]) -> str | None:
+    """The language that a row states, or None."""
+    return _string(row, "language", "lang")
+
+
+def row_meta(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of a row beside its text."""
+    return {key: row[key] for key in _KEPT if isinstance(row.get(key), str | int | float)}
 
 
 def _dialogue(turns: list[Any]) -> str:

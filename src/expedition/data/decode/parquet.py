@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from expedition.data.decode.companion import CAPTION_FIELDS, Companion, companion_of_row
-from expedition.data.decode.jsonl import TEXT_FIELDS, row_piece
+from expedition.data.decode.jsonl import TEXT_FIELDS, AsPiece, row_piece
 from expedition.data.decode.piece import Decoded, Fault, Refused
 from expedition.data.decode.reasons import Reason
 from expedition.data.decode.rules import Limits
@@ -39,14 +39,19 @@ def parquet_pieces(
     limits: Limits,
     groups: tuple[int, int] | None = None,
     decode_medium: DecodeMedium | None = None,
+    as_piece: AsPiece | None = None,
 ) -> Decoded:
     """Documents of a Parquet file's rows; `groups` limits it to row groups [start, end).
 
-    Without `decode_medium` columns of media are passed over. Raises Refused(CORRUPT).
+    Without `decode_medium` columns of media are passed over. `as_piece` makes a document of a row that has none (None:
+    `row_piece`); with it a column of media is refused. Raises Refused(CORRUPT | UNSUPPORTED_FORMAT).
     """
     try:
         table = pq.ParquetFile(source, page_checksum_verification=True, buffer_size=_BUFFER_BYTES, pre_buffer=False)
         start, end = groups or (0, table.num_row_groups)
+        held = _media_names(table.schema_arrow)
+        if as_piece is not None and held:
+            raise Refused(Reason.UNSUPPORTED_FORMAT, f"column {held[0]}: rows with media are read from JSON lines")
         media = media_columns(table.schema_arrow) if decode_medium is not None else ()
         columns = [field.name for field in table.schema_arrow if _is_text(field) or field.name in media]
         for group in range(start, min(end, table.num_row_groups)):
@@ -54,7 +59,7 @@ def parquet_pieces(
             if problem is not None:
                 yield Fault(Reason.UNPACKED_TOO_LARGE, problem, f"row group {group}")
                 continue
-            yield from _group_pieces(table, group, columns, limits, (media, decode_medium))
+            yield from _group_pieces(table, group, columns, limits, (media, decode_medium, as_piece or row_piece))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise Refused(Reason.CORRUPT, str(error).split("\n")[0][:160]) from None
 
@@ -64,14 +69,21 @@ def media_columns(schema: pa.Schema) -> tuple[str, ...]:
     return tuple(field.name for field in schema if _is_binary(field.type) or _is_file(field.type))
 
 
+def _media_names(schema: pa.Schema) -> tuple[str, ...]:
+    """Columns of media, lists of them included."""
+    inner = [(field.name, field.type.value_type) for field in schema if pa.types.is_list(field.type)]
+    listed = tuple(name for name, kind in inner if _is_binary(kind) or _is_file(kind))
+    return (*media_columns(schema), *listed)
+
+
 def _group_pieces(
     table: pq.ParquetFile,
     group: int,
     columns: list[str],
     limits: Limits,
-    media: tuple[tuple[str, ...], DecodeMedium | None],
+    media: tuple[tuple[str, ...], DecodeMedium | None, AsPiece],
 ) -> Decoded:
-    names, decode_medium = media
+    names, decode_medium, as_piece = media
     row = unpacked = 0
     most = max(limits.unpacked_bytes, _MAX_RATIO * _packed_bytes(table.metadata.row_group(group)))
     for batch in table.iter_batches(
@@ -91,7 +103,7 @@ def _group_pieces(
                     yield from _medium(data, told, f"{inner} {name}", limits, decode_medium)
                 continue
             try:
-                yield row_piece(told, limits, inner)
+                yield as_piece(told, limits, inner)
             except Refused as refused:
                 yield Fault(refused.reason, refused.detail, inner)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from expedition.data.decode.archives import (
     Member,
@@ -146,7 +146,10 @@ def _library(raw: Raw, form: Format, rules: DecodeRules) -> Decoded:
                 return iter((Fault(Reason.WRONG_FORMAT, f"{form} content where a medium should be", inner),))
             return decode(Raw(_MEDIUM, data, None, raw.kind, companion, None, None, inner, raw.depth + 1), rules)
 
-        return parquet_pieces(raw.path or io.BytesIO(raw.data or b""), rules.limits, decode_medium=medium)
+        source = raw.path or io.BytesIO(raw.data or b"")
+        if raw.kind == "chat":
+            return parquet_pieces(source, rules.limits, as_piece=lambda row, _, inner: _chat(raw, row, rules, inner))
+        return parquet_pieces(source, rules.limits, decode_medium=medium)
     from expedition.data.decode import books
 
     read = books.epub_pieces if form is Format.EPUB else books.pdf_pieces
@@ -195,7 +198,8 @@ def _plain(raw: Raw, form: Format, rules: DecodeRules) -> Decoded:
     if form is Format.JSON:
         from expedition.data.decode.jsonl import json_pieces
 
-        yield from json_pieces(data, limits)
+        chat = (lambda row, _, inner: _chat(raw, row, rules, inner)) if raw.kind == "chat" else None
+        yield from json_pieces(data, limits, chat)
     elif form is Format.TABLE:
         from expedition.data.decode.tables import table_pieces
 
@@ -233,19 +237,32 @@ def _rows(raw: Raw, stream: BinaryIO, rules: DecodeRules, first_line: int = 1) -
     from expedition.data.decode.interleaved import interleaved_piece, parts_of
     from expedition.data.decode.jsonl import json_lines, row_piece
 
-    folder = raw.path.parent if raw.path is not None else None
     for number, value in json_lines(stream, rules.limits, first_line=first_line):
         if isinstance(value, Fault):
             yield value
             continue
         inner = f"{raw.inner}line {number}"
         try:
-            if parts_of(value) is not None:
-                yield interleaved_piece(value, lambda name: _picture(folder, name, rules.limits), rules, inner)
+            if raw.kind == "chat":
+                yield _chat(raw, value, rules, inner)
+            elif parts_of(value) is not None:
+                yield interleaved_piece(value, _beside(raw, rules), rules, inner)
             else:
                 yield row_piece(value, rules.limits, inner)
         except Refused as refused:
             yield Fault(refused.reason, refused.detail, inner)
+
+
+def _chat(raw: Raw, row: Any, rules: DecodeRules, inner: str) -> Piece:
+    from expedition.data.decode.chat import chat_piece
+
+    return chat_piece(row, _beside(raw, rules), rules, inner)
+
+
+def _beside(raw: Raw, rules: DecodeRules) -> Callable[[str], bytes]:
+    """Reads a file by the name that a row of `raw` gives it."""
+    folder = raw.path.parent if raw.path is not None else None
+    return lambda name: _picture(folder, name, rules.limits)
 
 
 def decode_lines(raw: Raw, stream: BinaryIO, rules: DecodeRules, first_line: int = 1) -> Decoded:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from expedition.data.decode.image import fitted, jpeg_bytes
 from expedition.data.decode.piece import Refused, Repair
 from expedition.data.decode.reasons import Reason
 from expedition.data.decode.rules import DecodeRules
+from expedition.data.decode.scenes import THUMBNAIL, SceneCuts
 from expedition.data.records import Insert
 from expedition.data.stages.audio.voice import voiced_spans
 
@@ -41,46 +42,96 @@ class Segment:
     repairs: tuple[Repair, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """A frame that may be stored; `scene` is the number of its shot within the segment."""
+
+    at_s: float
+    jpeg: bytes
+    scene: int
+
+
 @dataclass(slots=True)
 class _Sampler:
-    """Picks frames at a spacing and keeps them as JPEGs, one segment at a time."""
+    """Picks frames at a spacing, and one of each new shot, and keeps them as JPEGs, one segment at a time."""
 
     rules: DecodeRules
     spacing_s: float
     start_s: float = 0.0
     next_s: float = 0.0
-    frames: list[tuple[float, bytes]] = field(default_factory=list)
+    frames: list[_Frame] = field(default_factory=list)
     size: tuple[int, int] = (0, 0)
+    scenes: SceneCuts = field(default_factory=SceneCuts)
+    scene: int = 0
 
     def offer(self, frame: VideoFrame, at_s: float) -> None:
-        """Take the frame if its time has come."""
+        """Take the frame if its time has come, or if it is the first that is known to be of a new shot."""
+        small = frame.to_ndarray(format="rgb24", width=THUMBNAIL[0], height=THUMBNAIL[1])
+        if self.scenes.offer(small.astype(np.uint8, copy=False), at_s):
+            self._begin_scene(self.scenes.cuts_s[-1])
+            if not self.frames or self.frames[-1].scene != self.scene:
+                self._keep(frame, at_s)
         if at_s + 1e-6 < self.next_s:
             return
+        if not self.frames or self.frames[-1].at_s != at_s:
+            self._keep(frame, at_s)
+        self.next_s += self.spacing_s * max(1, int((at_s - self.next_s) / self.spacing_s + 1))
+
+    def _begin_scene(self, cut_s: float) -> None:
+        """Frames that were taken between the cut and its confirmation are of the new shot."""
+        self.scene += 1
+        self.frames = [kept if kept.at_s < cut_s else _Frame(kept.at_s, kept.jpeg, self.scene) for kept in self.frames]
+
+    def _keep(self, frame: VideoFrame, at_s: float) -> None:
         width, height = fitted(frame.width, frame.height, self.rules.video_max_pixels)
         pixels = frame.to_ndarray(format="rgb24", width=width, height=height)
         turns = round(getattr(frame, "rotation", 0) / 90) % 4
         pixels = np.rot90(pixels, turns) if turns else pixels
-        self.frames.append((at_s, jpeg_bytes(pixels, self.rules.jpeg_quality)))
+        self.frames.append(_Frame(at_s, jpeg_bytes(pixels, self.rules.jpeg_quality), self.scene))
         self.size = (pixels.shape[1], pixels.shape[0])
-        self.next_s += self.spacing_s * max(1, int((at_s - self.next_s) / self.spacing_s + 1))
 
     def close(self, end_s: float, repairs: tuple[Repair, ...] = ()) -> Segment:
-        """The frames so far as a segment, thinned evenly to the most that are stored."""
-        count = min(len(self.frames), self.rules.video_max_frames)
-        kept = [self.frames[(2 * i + 1) * len(self.frames) // (2 * count)] for i in range(count)]
+        """The frames so far as a segment, thinned to the most that are stored: evenly, and no shot without a frame."""
+        kept = [
+            self.frames[place] for place in thinned([kept.scene for kept in self.frames], self.rules.video_max_frames)
+        ]
+        cuts = [round(cut - self.start_s, 4) for cut in self.scenes.cuts_s if self.start_s < cut < end_s]
         duration = max(end_s - self.start_s, 1e-3)
         meta = {
             "width": self.size[0],
             "height": self.size[1],
-            "frames": count,
-            "sizes": [len(jpeg) for _, jpeg in kept],
-            "timestamps_s": [round(at - self.start_s, 4) for at, _ in kept],
-            "fps_sampled": round(count / duration, 4),
+            "frames": len(kept),
+            "sizes": [len(frame.jpeg) for frame in kept],
+            "timestamps_s": [round(frame.at_s - self.start_s, 4) for frame in kept],
+            "fps_sampled": round(len(kept) / duration, 4),
+            **({"cuts_s": cuts} if cuts else {}),
         }
-        insert = Insert("video", data=b"".join(jpeg for _, jpeg in kept), meta=meta)
+        insert = Insert("video", data=b"".join(frame.jpeg for frame in kept), meta=meta)
         segment = Segment(self.start_s, end_s, insert, repairs)
         self.frames, self.start_s = [], end_s
         return segment
+
+
+def thinned(scenes: Sequence[int], most: int) -> list[int]:
+    """Places of at most `most` frames whose shots are `scenes` (ascending): one of each shot, the longest first where there
+    are too many; the rest by the shots' numbers of frames, evenly within each. Pure."""
+    sizes: dict[int, int] = {}
+    for scene in scenes:
+        sizes[scene] = sizes.get(scene, 0) + 1
+    count = min(len(scenes), most)
+    shares = dict.fromkeys(sorted(sizes, key=lambda scene: (-sizes[scene], scene))[:count], 1)
+    for _ in range(count - len(shares)):
+        wanting = max(
+            shares, key=lambda scene: (sizes[scene] / shares[scene] if shares[scene] < sizes[scene] else 0, -scene)
+        )
+        shares[wanting] += 1
+    places: list[int] = []
+    first = 0
+    for scene, size in sizes.items():
+        share = shares.get(scene, 0)
+        places += [first + (2 * i + 1) * size // (2 * share) for i in range(share)]
+        first += size
+    return places
 
 
 def read_clip(source: Path | bytes, rules: DecodeRules) -> Iterator[Segment]:

@@ -22,7 +22,6 @@ Read in this order:
     furniture.py        which blocks of it are text
     table.py  formula.py  render.py    structure
     folder.py           a folder of pages
-    compiled.py  loaded.py    numba, or plain Python; loading ahead
 Try: expedition data extract --help; pytest tests/data/extract
 """
 

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from expedition.data.compiled import COMPILED, compiled
 from expedition.data.extract import hints as h
 from expedition.data.extract import tags as t
-from expedition.data.extract.compiled import COMPILED, compiled
 from expedition.data.extract.layout import HINTS, LANG, LANG_END, NAME, ROLE, TEX, VALUE, VALUE_END
 
 _TABLE, _TR, _TD, _TH = (t.TAG[name] for name in ("table", "tr", "td", "th"))

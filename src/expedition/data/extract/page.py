@@ -10,8 +10,8 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from expedition.data.compiled import COMPILED
 from expedition.data.extract import attributes, layout, region, scan, weigh
-from expedition.data.extract.compiled import COMPILED
 from expedition.data.extract.furniture import keep
 from expedition.data.extract.hints import COMMENTS, HIDDEN
 from expedition.data.extract.render import render

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from expedition.data.compiled import compiled
 from expedition.data.extract import hints as h
-from expedition.data.extract.compiled import compiled
 from expedition.data.extract.layout import EL_END, EL_FIRST, EL_HINTS, EL_LAST, EL_PARENT, EL_TAG, EL_WIDTH
 from expedition.data.extract.tags import TAG as TAGS
 from expedition.data.extract.weigh import WEIGHT, WIDTH

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from expedition.data.compiled import compiled
 from expedition.data.extract import hints as h
 from expedition.data.extract import tags as t
 from expedition.data.extract.attributes import BITS, KIND, OWN, TAG_NAMES, is_tex, name_number, read_attributes
-from expedition.data.extract.compiled import compiled
 from expedition.data.extract.layout import (
     AT_BLOCKS,
     AT_ELEMENTS,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from expedition.data.compiled import compiled
 from expedition.data.extract.attributes import BITS
-from expedition.data.extract.compiled import compiled
 from expedition.data.extract.layout import B_ELEMENT, B_END, B_LINKED, B_PRE, B_START, B_WIDTH, EL_TAG, EL_WIDTH
 from expedition.data.extract.tags import HEADING
 

@@ -37,10 +37,10 @@ Read in this order:
     segments.py  version.py                   what is on record, and opening it
     tier.py  cache.py  forecast.py  samples.py    object store → local disk → bytes
     decode.py  media.py  mel.py  isolated.py  damage.py    bytes → patches and frames, or a substitute
-    tokens.py  positions.py  expand.py        stored document → what the model sees
+    tokens.py  positions.py  expand.py  answers.py    stored document → what the model sees and learns
     batch.py  assign.py  pinned.py            rows → batches → ranks
     shared.py  prefetch.py                    made ahead, in threads or processes
-    loader.py  stateful.py  scan.py  prompt.py  describe.py  explain.py  mix.py  rates.py  storage.py    the verbs
+    loader.py  stateful.py  scan.py  prompt.py  describe.py  explain.py  mix.py  account.py  rates.py  storage.py    the verbs
 Try: expedition data order explain --step 0; pytest tests/data/loading
 """
 

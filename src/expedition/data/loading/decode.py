@@ -15,7 +15,6 @@ from expedition.data.loading.expand import Media, Mel, is_one_of
 from expedition.data.loading.index import DocumentIndex, MediaSpan
 from expedition.data.loading.media import decode_image, image_patches, kept_frames, split_frames, video_patches
 from expedition.data.loading.mel import decode_audio, log_mel
-from expedition.data.loading.positions import video_time_step
 from expedition.data.loading.tokens import MediaTokenIds
 from expedition.errors import InputError
 from expedition.plan.media import MediaRule
@@ -128,7 +127,7 @@ def decode_clip(data: bytes, meta: dict[str, Any], rule: MediaRule) -> Media:
     frames = split_frames(data, meta["sizes"])
     kept = kept_frames(len(frames), rule)
     frames_per_s = _frames_per_s(meta, len(frames), rule) * len(kept) / len(frames)
-    return video_patches([decode_image(frames[number]) for number in kept], video_time_step(frames_per_s, rule), rule)
+    return video_patches([decode_image(frames[number]) for number in kept], rule.video_time_step(frames_per_s), rule)
 
 
 def parse_tokens(data: bytes | memoryview, where: str) -> npt.NDArray[np.int32]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from expedition.data.loading.media import Patches
-from expedition.data.loading.positions import VisionSpan, rope_positions
+from expedition.data.loading.positions import VisionSpan, interleaving, rope_positions
 from expedition.data.loading.tokens import MediaTokenIds
 from expedition.errors import InputError
 from expedition.plan.media import MediaRule
@@ -57,21 +57,50 @@ def expand_document(
         raise InputError(f"a document has {len(places)} insert tokens for {len(media)} pictures, clips and sounds")
     parts: list[npt.NDArray[np.int64]] = []
     spans: list[VisionSpan] = []
-    done, length = 0, 0
-    for place, item in zip(places.tolist(), media, strict=True):
-        start, pad, end, count = _tokens_of(int(stored[place]), item, ids, rule)
-        expanded = np.full(count + 2, pad, dtype=np.int64)
-        expanded[0], expanded[-1] = start, end
+    done, length, number = 0, 0, 0
+    while number < len(media):
+        place, item = int(places[number]), media[number]
+        sound = _own_sound(places, media, number, rule)
+        if sound is None:
+            start, pad, end, count = _tokens_of(int(stored[place]), item, ids, rule)
+            expanded = np.full(count + 2, pad, dtype=np.int64)
+            expanded[0], expanded[-1] = start, end
+        else:
+            expanded = _with_sound(stored[place : place + 2], item, sound, ids, rule)
         parts += [stored[done:place].astype(np.int64), expanded]
         length += place - done
         if isinstance(item, Patches):
-            spans.append(VisionSpan(length + 1, item.grid, item.time_step))
-        length += count + 2
-        done = place + 1
+            heard = 0 if sound is None else rule.audio_tokens(sound.mel_MF.shape[1])
+            spans.append(VisionSpan(length + 1 + (sound is not None), item.grid, item.time_step, heard))
+        length += len(expanded)
+        taken = 1 if sound is None else 2
+        done, number = place + taken, number + taken
     parts.append(stored[done:].astype(np.int64))
     tokens = np.concatenate(parts)
     positions = rope_positions(len(tokens), spans, rule.merge)
     return ExpandedDocument(tokens, _labels(tokens, ids), positions, tuple(media))
+
+
+def _own_sound(places: npt.NDArray[np.int64], media: Sequence[Media], number: int, rule: MediaRule) -> Mel | None:
+    """The sound that belongs into clip `number`: the one that stands directly after it, where the rule says so."""
+    item = media[number]
+    if not rule.audio_in_video or isinstance(item, Mel) or not item.is_video or number + 1 == len(media):
+        return None
+    after = media[number + 1]
+    follows = isinstance(after, Mel) and places[number + 1] == places[number] + 1
+    return after if isinstance(after, Mel) and follows and rule.audio_tokens(after.mel_MF.shape[1]) else None
+
+
+def _with_sound(
+    stored: npt.NDArray[np.int32], item: Media, sound: Mel, ids: MediaTokenIds, rule: MediaRule
+) -> npt.NDArray[np.int64]:
+    """Vision start, audio start, frames and sound by time, audio end, vision end."""
+    vision_start, video_pad, vision_end, _ = _tokens_of(int(stored[0]), item, ids, rule)
+    audio_start, audio_pad, audio_end, heard = _tokens_of(int(stored[1]), sound, ids, rule)
+    assert isinstance(item, Patches)
+    shown = interleaving(VisionSpan(0, item.grid, item.time_step, heard), rule.merge)
+    middle = np.where(shown, video_pad, audio_pad)
+    return np.concatenate([[vision_start, audio_start], middle, [audio_end, vision_end]]).astype(np.int64)
 
 
 def is_one_of(tokens: npt.NDArray[Any], ids: tuple[int, int, int]) -> npt.NDArray[np.bool_]:

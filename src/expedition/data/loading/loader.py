@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from expedition.data.loading.answers import TurnTokens, learn_answers
 from expedition.data.loading.assign import CostWeights, assign
 from expedition.data.loading.batch import Batch, Row, collate, filler
 from expedition.data.loading.cache import BytesBounded, ShardReader
@@ -91,6 +92,8 @@ class _OpenSegment:
     first: dict[str, int]
     count: dict[str, int]
     vocabulary: int
+    turns: TurnTokens | None
+    """None: all tokens are learnt."""
 
 
 class Loader:
@@ -136,7 +139,7 @@ class Loader:
 
     @property
     def fingerprint(self) -> str:
-        """Hash over all segments, the sequence length and the media rule.
+        """Hash over all segments, the sequence length, the media rule and what is learnt.
 
         Left out: batch sizes, ranks and workers: they decide which indices a step or rank takes, not what an index is.
         """
@@ -225,10 +228,16 @@ class Loader:
 
     def rank_batches(
         self, start: int, stop: int, rank: int, world: int, micro_batches: int | None = None
-    ) -> Iterator[list[Batch]]:
-        """`rank_batch` for steps start … stop - 1 in order, made ahead in the background."""
+    ) -> Generator[list[Batch], None, None]:
+        """`rank_batch` for steps start … stop - 1 in order, made ahead in the background until it is closed."""
         method = partial(Loader.rank_batch, rank=rank, world=world, micro_batches=micro_batches)
         return self._ahead(method, range(start, stop))
+
+    def account(self, stretches: Iterable[tuple[int, int]]) -> dict[str, Any]:
+        """What the steps first … end - 1 of each stretch read, by kind and source, beside what the mix plans."""
+        from expedition.data.loading.account import account
+
+        return account(self, stretches)
 
     def epochs(self, step: int) -> dict[str, float]:
         """Passes over each kind within the segment of `step`, up to its first sequence."""
@@ -261,7 +270,7 @@ class Loader:
             "waiting": asdict(self.waiting),
         }
 
-    def _ahead(self, method: Callable[..., Made], steps: range) -> Iterator[Made]:
+    def _ahead(self, method: Callable[..., Made], steps: range) -> Generator[Made, None, None]:
         depth, processes = self.config.prefetch_batches, self.config.processes
         if processes < 1:
             return ahead(partial(method, self), steps, depth, self.config.workers, self.waiting)
@@ -292,11 +301,13 @@ class Loader:
         return opened, places.epoch, first[places.kind] + places.sequence
 
     def _fingerprint(self, segments: list[Segment]) -> str:
-        parts = {
+        parts: dict[str, Any] = {
             "segments": [segment.fingerprint for segment in segments],
             "sequence_tokens": self._sequence_tokens,
             "media": self._rule.model_dump(),
         }
+        if self.plan.learn != "all":
+            parts["learn"] = self.plan.learn
         return sha256_json(parts)
 
     def _locate(self, index: int) -> tuple[int, _OpenSegment, str, int, int]:
@@ -329,6 +340,7 @@ class Loader:
         version = open_version(
             self._ws, segment, self._sequence_tokens, self._rule, self.shards, ask_ledger=self.config.ask_ledger
         )
+        self._require_tokenizer(segment, version)
         self.shards.expect(layout.dataset(segment.version, segment.dataset), version.manifest)
         there = version.pack.kinds()
         kinds = [kind for kind in there if segment.mix.get(kind, 0) > 0]
@@ -343,9 +355,23 @@ class Loader:
         order = SegmentOrder(mixture, firsts, segment.window_shards, segment.seed)
         first = {kind: version.pack.first(kind) for kind in kinds}
         count = {kind: version.pack.count(kind) for kind in kinds}
-        return _OpenSegment(
-            segment, version, order, first, count, vocabulary_size(self._ws, segment.version, segment.dataset)
-        )
+        vocabulary = vocabulary_size(self._ws, segment.version, segment.dataset)
+        turns = None
+        if self.plan.learn == "answers":
+            turns = TurnTokens.of_version(self._ws, segment.version, segment.dataset)
+        return _OpenSegment(segment, version, order, first, count, vocabulary, turns)
+
+    def _require_tokenizer(self, segment: Segment, version: OpenVersion) -> None:
+        """Raise InputError where a version that joins later was tokenised otherwise: its ids are other texts."""
+        began = self.segments[0]
+        first = self._ws.read_json(layout.manifest(began.version, began.dataset)).get("tokenizer_fingerprint")
+        if first != version.manifest.get("tokenizer_fingerprint"):
+            raise InputError(
+                f"{segment.dataset} {segment.version} has another tokenizer than {began.version}, "
+                f"with which run {self.run!r} began",
+                where=layout.manifest(segment.version, segment.dataset),
+                fix=f"build it with the other's: expedition data build --version … --parent {began.version}",
+            )
 
     def _row(self, index: int) -> Row:
         """The packed sequence at a global index; where it does not decode, the first substitute that does."""
@@ -405,7 +431,8 @@ class Loader:
             # Unsigned, a negative token is above every vocabulary.
             if len(stored) and int(stored.view(np.uint32).max()) >= opened.vocabulary:
                 raise InputError(f"a token is outside the vocabulary of {opened.vocabulary}")
-            return expand_document(stored, media, version.ids, self._rule)
+            expanded = expand_document(stored, media, version.ids, self._rule)
+            return expanded if opened.turns is None else learn_answers(expanded, opened.turns)
         except NotFound:
             raise
         except InputError as error:

@@ -26,8 +26,9 @@ from expedition.data.records import KINDS
 
 IntArray = npt.NDArray[np.int64]
 
-WHOLE_KINDS = ("driving",)
-"""Kinds whose documents are never cut: actions without what was seen would be trained on as if nothing had been."""
+WHOLE_KINDS = ("driving", "chat")
+"""Kinds whose documents are never cut: actions without what was seen, and answers without what was asked, would be
+trained on as if nothing had been."""
 
 
 @dataclass(frozen=True, slots=True)

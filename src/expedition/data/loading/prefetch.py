@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -37,7 +37,7 @@ class Waiting:
 
 def ahead(
     make: Make[Made], numbers: Iterable[int], depth: int, workers: int, waiting: Waiting | None = None
-) -> Iterator[Made]:
+) -> Generator[Made, None, None]:
     """`make(n)` for each n, in order; up to `depth` results wait at a time, `workers` threads make them.
 
     `make` must be pure and thread-safe: then neither `depth` nor `workers` changes what comes out. An exception of
@@ -71,7 +71,7 @@ def ahead_in_processes(
     depth: int,
     workers: int,
     waiting: Waiting | None = None,
-) -> Iterator[Made]:
+) -> Generator[Made, None, None]:
     """The same from `workers` fresh processes, each of which calls `start` once for its own `make`.
 
     For machines whose cores one interpreter cannot fill. Arrays come through shared memory, which is reused once they

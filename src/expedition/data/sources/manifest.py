@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from expedition.data.decode.charset import readable_text
+from expedition.data.decode.chat import media_names
 from expedition.data.decode.companion import NOTHING, Companion, companion_of_row
 from expedition.data.decode.driving import Drive, camera_of
 from expedition.data.decode.interleaved import parts_of
@@ -142,6 +143,11 @@ def _read_rows(path: str, names: set[str], stems: Mapping[str, str], manifest: M
     rows = _rows(manifest.folder / path)
     first = list(itertools.islice(rows, _SAMPLE_ROWS))
     if any(parts_of(row) is not None for row in first):
+        return
+    if any(media_names(row) for row in first):
+        parent = PurePosixPath(path).parent
+        named = (str(parent / name) for row in itertools.chain(first, rows) for name in media_names(row))
+        manifest.metadata.update(names.intersection(named))
         return
     if any(_is_scene(row) for row in first):
         _take_scenes(path, itertools.chain(first, rows), manifest)

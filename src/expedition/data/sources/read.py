@@ -25,7 +25,7 @@ from expedition.data.sources.manifest import manifest_of, read_manifest
 from expedition.data.sources.ranges import part_of
 from expedition.data.sources.walk import walk
 
-_TEXT_KINDS = frozenset({"web", "code", "books", "synthetic"})
+_TEXT_KINDS = frozenset({"web", "code", "books", "synthetic", "chat"})
 _BATCH_BYTES = 32 << 20
 
 

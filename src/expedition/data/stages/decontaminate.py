@@ -303,9 +303,9 @@ class Decontaminate:
     """
 
     index: BenchmarkIndex
-    kinds: frozenset[str] = frozenset({"web", "code", "books", "synthetic"})
+    kinds: frozenset[str] = frozenset({"web", "code", "books", "synthetic", "chat"})
     cut_above_characters: int = 20_000
-    """A longer document is cut by paragraphs instead of dropped."""
+    """A longer document is cut by paragraphs instead of dropped; a conversation never is, its turns belong together."""
     name: str = STAGE
     _max_reported: int = field(default=3, repr=False)
 
@@ -321,7 +321,7 @@ class Decontaminate:
         if not leaks:
             return KEEP
         counts = {f"leak {leak.benchmark}": 1 for leak in leaks}
-        if len(row.text) > self.cut_above_characters:
+        if len(row.text) > self.cut_above_characters and row.kind != "chat":
             text = self._cut(row.text)
             if text is not None:
                 particulars = tuple(f"{leak.item} {leak.share:.2f}" for leak in leaks[: self._max_reported])

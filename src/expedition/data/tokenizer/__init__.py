@@ -9,6 +9,7 @@ Verbs (all that other rooms may call):
     count_ids(encoded, entries) -> counts              what `compact` wants to know
     special_table() -> rows                            id ranges for the design document
     chat_ids(tokenizer, messages, prompt) -> ids, mask    a conversation, and what of it is learnt
+    read_actions(tokenizer, ids), read_phonemes(tokenizer, ids)    action bins and IPA spans of a row of ids
     check_tokenizer(tokenizer, texts) -> list[Finding]    genuine, equal to the reference, nothing injected
     Vocabulary                                         bytes and merges
 Seams: Encoder (gigatoken, tiktoken, tokenizers); another needs `encode_batch` and must agree on every probe.
@@ -23,6 +24,7 @@ Read in this order:
     compact.py       the part that data uses
     fast.py          the encoders
     chat.py          conversations
+    spans.py         actions and phonemes in a row of ids
     tokenizer.py     what joins them
     from_texts.py    a compact one from files
     check.py         whether it is what it says
@@ -33,6 +35,7 @@ from expedition.data.tokenizer.chat import chat_ids
 from expedition.data.tokenizer.check import Finding, check_tokenizer
 from expedition.data.tokenizer.compact import compact, count_ids
 from expedition.data.tokenizer.qwen import qwen_vocabulary
+from expedition.data.tokenizer.spans import read_actions, read_phonemes
 from expedition.data.tokenizer.specials import table as special_table
 from expedition.data.tokenizer.tokenizer import Tokenizer
 from expedition.data.tokenizer.vocabulary import Vocabulary
@@ -46,5 +49,7 @@ __all__ = [
     "compact",
     "count_ids",
     "qwen_vocabulary",
+    "read_actions",
+    "read_phonemes",
     "special_table",
 ]

@@ -100,21 +100,22 @@ class LineRows:
     def __call__(self, prepared: Prepared) -> Iterator[pa.RecordBatch]:
         """Batches of `_ROW`."""
         for batch in read_batches(prepared.path, ("id", "kind", "url", "text")):
-            keys: list[int] = []
-            sites: list[int] = []
-            documents: list[int] = []
+            keys: list[Numbers] = []
+            sites: list[Numbers] = []
+            documents: list[Numbers] = []
             for row in batch.select(["id", "kind", "url", "text"]).to_pylist():
                 site = site_of(row["url"])
                 if row["kind"] != KIND or site is None or not prepared.keeps(row["id"]):
                     continue
-                number = document_number(row["id"])
-                found = [(site, site), *line_keys(row["text"] or "", site)]
-                keys += [key for _, key in found]
-                sites += [place for place, _ in found]
-                documents += [number] * len(found)
+                own = np.array([site], np.int64)
+                found_sites, found_keys = line_keys(row["text"] or "", site)
+                keys += [own, found_keys]
+                sites += [own, found_sites]
+                documents.append(np.full(1 + len(found_keys), document_number(row["id"]), np.int64))
             if keys:
-                homes = self._homes(np.array(sites, np.int64), np.array(keys, np.int64))
-                yield pa.RecordBatch.from_arrays([keys, sites, documents, pa.array(homes, pa.int32())], schema=_ROW)
+                columns = [np.concatenate(column) for column in (keys, sites, documents)]
+                homes = self._homes(columns[1], columns[0])
+                yield pa.RecordBatch.from_arrays([pa.array(column) for column in (*columns, homes)], schema=_ROW)
 
     def _homes(self, sites: Numbers, keys: Numbers) -> npt.NDArray[np.int32]:
         return (np.where(sites == ANY_SITE, keys, sites) % self.partitions).astype(np.int32)
@@ -233,10 +234,16 @@ class WriteWithout:
         batch = batch.set_column(place, batch.schema.field(place), pa.array(texts, batch.schema.field(place).type))
         return recorded(batch, STAGE, changes)
 
-    def _repeated(self, document: int, site: int, key: int) -> bool:
-        keys, keepers = _template(self.folders[(key if site == ANY_SITE else site) % len(self.folders)])
-        place = int(np.searchsorted(keys, key))
-        return place < len(keys) and int(keys[place]) == key and int(keepers[place]) != document
+    def _repeated(self, document: int, sites: Numbers, keys: Numbers) -> npt.NDArray[np.bool_]:
+        found = np.zeros(len(keys), np.bool_)
+        homes = np.where(sites == ANY_SITE, keys, sites) % len(self.folders)
+        for home in np.unique(homes).tolist():
+            template, keepers = _template(self.folders[home])
+            here = np.flatnonzero(homes == home) if len(template) else ()
+            if len(here):
+                places = np.minimum(np.searchsorted(template, keys[here]), len(template) - 1)
+                found[here] = (template[places] == keys[here]) & (keepers[places] != document)
+        return found
 
 
 @lru_cache(maxsize=64)

@@ -23,6 +23,7 @@ Read in this order:
     near.py         MinHash, bands, verification
     fingerprint.py  what is kept of a document
     media.py        pictures and sounds
+    line_scan.py    kernel: lines as numbers
     lines.py        lines that repeat over a site
     resolve.py      components and the best copy
     find.py         the driver

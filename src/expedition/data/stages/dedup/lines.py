@@ -27,29 +27,34 @@ Keeps: rows of tables, lines of code and lines with an insert are never removed;
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+import numpy as np
+import numpy.typing as npt
 import xxhash
 
-from expedition.data.records import PLACEHOLDER
+from expedition.data.stages.dedup import line_scan
+from expedition.data.stages.text.characters import character_table, code_points, lower_table
 
 STAGE: Final = "site_lines"
 LINES, PARAGRAPHS = "template lines of the site", "paragraphs of other documents"
 ANY_SITE: Final = 0
 """In place of a host: paragraphs are compared over all documents."""
-_DIGITS: Final = re.compile(r"\d+")
-_CODE: Final = re.compile(
-    r"[\t|{}=<>\\]|;$|\(\)|^ {2}|^(?:import|from|def|class|return|include|const|let|var|else|end|try|using|package)\b|^[$#>%]"
-)
-"""What a row of a table or a line of code looks like: such lines repeat in sound documents and are never removed."""
+_KEYWORD: Final = re.compile(r"(?:import|from|def|class|return|include|const|let|var|else|end|try|using|package)\b")
+"""What a line of code begins with. Such lines, and those with the signs of `line_scan.CODE`, repeat in sound documents and
+are never removed."""
 _LONG_CHARACTERS, _LONG_UNSPACED = 30, 12
 """A line from which on it is removed wherever it stands."""
 PARAGRAPH_CHARACTERS, _PARAGRAPH_UNSPACED = 200, 80
 _LEAST_CHARACTERS = 2
 _WIDE: Final = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+_FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
+Numbers = npt.NDArray[np.int64]
+Repeated = Callable[[Numbers, Numbers], npt.NDArray[np.bool_]]
+"""`repeated(sites, keys)`: which of these lines stand in enough documents."""
 
 
 def site_of(url: str | None) -> int | None:
@@ -63,14 +68,11 @@ def site_of(url: str | None) -> int | None:
     return None if not host else _hash("host", host.removeprefix("www.")) or 1
 
 
-def line_keys(text: str, site: int) -> Iterator[tuple[int, int]]:
-    """(site, key) of each different line of a document that may be removed; paragraphs under `ANY_SITE`."""
-    seen: set[tuple[int, int]] = set()
-    for line in text.split("\n"):
-        found = _key(line, site)
-        if found is not None and found not in seen:
-            seen.add(found)
-            yield found
+def line_keys(text: str, site: int) -> tuple[Numbers, Numbers]:
+    """Site and key of each different line of a document that may be removed; paragraphs under `ANY_SITE`."""
+    _, sites, keys = _keyed(text.split("\n"), text, site)
+    _, first = np.unique(keys, return_index=True)
+    return sites[first], keys[first]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +86,16 @@ class Stripped:
     """That were removed."""
 
 
-def strip_lines(text: str, site: int, repeated: Callable[[int, int], bool]) -> Stripped:
-    """Remove the lines for which `repeated(site, key)` holds. Linear; idempotent if `repeated` is constant."""
+def strip_lines(text: str, site: int, repeated: Repeated) -> Stripped:
+    """Remove the lines for which `repeated` holds. Linear; idempotent if `repeated` is constant."""
     lines = text.split("\n")
-    keys = [_key(line, site) for line in lines]
-    template = [key is not None and repeated(*key) for key in keys]
+    places, sites, keys = _keyed(lines, text, site)
+    found = repeated(sites, keys)
+    if not found.any():
+        return Stripped(text, 0, 0, 0)
+    template = [False] * len(lines)
+    for place in places[found].tolist():
+        template[place] = True
     gone = [mark and _is_long(line) for mark, line in zip(template, lines, strict=True)]
     for order in (range(len(lines)), range(len(lines) - 1, -1, -1)):
         beside = True
@@ -100,7 +107,7 @@ def strip_lines(text: str, site: int, repeated: Callable[[int, int], bool]) -> S
     if not any(gone):
         return Stripped(text, 0, 0, 0)
     kept = [line for line, out in zip(lines, gone, strict=True) if not out]
-    paragraphs = sum(1 for key, out in zip(keys, gone, strict=True) if out and key is not None and key[0] == ANY_SITE)
+    paragraphs = sum(gone[place] for place in places[sites == ANY_SITE].tolist())
     left = "\n".join(kept).strip("\n")
     return Stripped(
         left, sum(gone) - paragraphs, paragraphs, sum(len(line) for line, out in zip(lines, gone, strict=True) if out)
@@ -112,14 +119,22 @@ def document_number(name: str) -> int:
     return _hash("document", name)
 
 
-def _key(line: str, site: int) -> tuple[int, int] | None:
-    bare = " ".join(line.split())
-    if len(bare) < _LEAST_CHARACTERS or PLACEHOLDER in line or _CODE.search(line):
-        return None
-    plain = _DIGITS.sub("0", bare.lower())
-    if len(bare) >= (_PARAGRAPH_UNSPACED if _WIDE.search(bare) else PARAGRAPH_CHARACTERS):
-        return ANY_SITE, _hash("paragraph", plain)
-    return site, _hash(f"line {site}", plain)
+def _keyed(lines: list[str], text: str, site: int) -> tuple[Numbers, Numbers, Numbers]:
+    """Place, site and key (63 bits) of each line that may be removed."""
+    codes = code_points(text)
+    found = np.empty((3, len(lines)), np.int64)
+    line_scan.scan_lines(codes, len(codes), character_table(), lower_table(), found)
+    number, size, signs = found
+    removable = (size >= _LEAST_CHARACTERS) & (signs & (line_scan.CODE | line_scan.INSERT) == 0)
+    for place in np.flatnonzero(removable & (signs & line_scan.WORD_FIRST != 0)).tolist():
+        removable[place] = _KEYWORD.match(lines[place]) is None
+    places = np.flatnonzero(removable)
+    wide = signs[places] & line_scan.WIDE != 0
+    long = size[places] >= np.where(wide, _PARAGRAPH_UNSPACED, PARAGRAPH_CHARACTERS)
+    sites = np.where(long, ANY_SITE, site)
+    keys = number[places].astype(np.uint64) + sites.astype(np.uint64) * _FACTOR
+    keys = (keys ^ (keys >> np.uint64(32))) * _FACTOR
+    return places, sites, ((keys ^ (keys >> np.uint64(29))) >> np.uint64(1)).astype(np.int64)
 
 
 def _is_long(line: str) -> bool:

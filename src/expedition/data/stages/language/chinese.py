@@ -71,6 +71,8 @@ class _Markers:
     words: re.Pattern[str]
     weights: dict[str, float]
     patterns: tuple[tuple[re.Pattern[str], float], ...]
+    first: frozenset[str]
+    """The characters that its words begin with."""
 
 
 def _markers(variety: str) -> _Markers:
@@ -81,6 +83,7 @@ def _markers(variety: str) -> _Markers:
         re.compile("|".join(map(re.escape, longest_first))),
         words,
         tuple((re.compile(pattern), float(weight)) for pattern, weight in patterns.items()),
+        frozenset(word[0] for word in words),
     )
 
 
@@ -122,9 +125,9 @@ def variety_scores(text: str) -> dict[str, float]:
     shared = 1.3 * min(genitives, _REPEATS)
     if genitives <= len(_MANDARIN_GENITIVE.findall(plain)) or _CANTONESE_ALONE.search(plain):
         shared = 0.0
-    scores = {}
+    scores, characters = {}, frozenset(plain)
     for variety, markers in _MARKERS.items():
-        weight, own = _weighed(plain, markers)
+        weight, own = _weighed(plain, characters, markers)
         if variety in _WITH_GENITIVE and shared:
             own, weight = True, weight + shared
         elif shared:
@@ -137,10 +140,10 @@ def variety_scores(text: str) -> dict[str, float]:
     return scores
 
 
-def _weighed(text: str, markers: _Markers) -> tuple[float, bool]:
-    """Weight of a variety's markers in a text, and whether one is its own."""
+def _weighed(text: str, characters: frozenset[str], markers: _Markers) -> tuple[float, bool]:
+    """Weight of a variety's markers in a text of these characters, and whether one is its own."""
     times: dict[str, int] = {}
-    for word in markers.words.findall(text):
+    for word in () if characters.isdisjoint(markers.first) else markers.words.findall(text):
         times[word] = times.get(word, 0) + 1
     found = [(markers.weights[word], min(count, _REPEATS)) for word, count in times.items()]
     found += [

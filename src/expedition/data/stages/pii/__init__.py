@@ -11,10 +11,12 @@ Seams: a detector is a function text -> spans in `detectors.py`'s table; add a t
 Imports: data.stages.stage, workspace, errors.  Imported by: data.stages.catalogue, data.quality, cli.
 Reads / writes in the workspace: nothing. Optional extra: expedition[names-training], to train names only.
 Invariants: every pattern takes linear time [test_regexes_take_linear_time]; redaction is idempotent
-[test_redaction_is_idempotent]; offsets are those of the original text [test_hidden_data_is_found_at_its_own_offsets].
+[test_redaction_is_idempotent]; offsets are those of the original text [test_hidden_data_is_found_at_its_own_offsets];
+no finding is lost to the scan [test_the_scan_loses_no_finding].
 Read in this order:
     checksums.py        Luhn, resident identity numbers, IBAN, SSN
-    detectors.py        the table of types, and which can find anything in a text
+    scan.py             kernel: which detectors can find anything in a text
+    detectors.py        the table of types
     emails.py           written and spelled
     identifiers.py      cards, accounts, Chinese and US numbers
     national.py         numbers of thirty countries

@@ -82,6 +82,11 @@ _NAMES_AFTER: Final = re.compile(
     rf"(?:[ ,]{{1,2}}{_HOUSE})?(?= (?![{_LOWER}\d]))(?: {_CAP}\.?){{1,4}}(?: {_HOUSE}(?!\w))?"
 )
 _ANNOUNCED: Final = re.compile(words.ANNOUNCED + r"[\s:>]{0,12}(?:the )?$", re.IGNORECASE)
+_ANNOUNCING: Final = (
+    *("address", "is", "at", "to", "on", "in", "of", "residence"),
+    *("adresse", "indirizzo", "adres", "au", "en"),
+)
+"""What `_ANNOUNCED` ends with in ASCII, but for the forms of domicile."""
 _STREET_SAID: Final = re.compile(r"\.?,? (?:street|st|road|avenue|ave)\b\.?", re.IGNORECASE)
 _UNIT_AFTER: Final = re.compile(rf"[\s,>]{{1,6}}(?:{words.UNIT})\.? ?#? ?\d{{1,5}}[a-z]?(?!\w)", re.IGNORECASE)
 _UNIT_ALONE: Final = re.compile(r"(?<!\w)(?:apt|apartment|suite|ste)\.? ?#? ?$", re.IGNORECASE)
@@ -185,20 +190,21 @@ def _core(text: str, number: re.Match[str]) -> tuple[int, int] | None:
         after = _TYPE_AND_NAME.match(text, end, end + 60)
         if after is not None:
             return _with_numbers(text, start), _with_trailing_number(text, after.end())
-    if before[-1:] == " " and _may_end_in_street(small) and not _is_year(number.group()):
+    tail = _tail(before) if before[-1:] == " " else 0
+    if before[-1:] == " " and not _is_year(number.group()) and _may_end_in_street(small, tail):
         match = _BEFORE_NUMBER.search(before)
         if match is not None:
             full_stop = text[end : end + 1] == "." and text[end + 1 : end + 2] in ("\n", " ", "")
             return _with_numbers(text, window + match.start()), end + full_stop
-    return _by_context(text, window, before, number)
+    return _by_context(text, before, tail, number)
 
 
-def _by_context(text: str, window: int, before: str, number: re.Match[str]) -> tuple[int, int] | None:
+def _by_context(text: str, before: str, tail: int, number: re.Match[str]) -> tuple[int, int] | None:
     """Names and a number that a unit or the word street follows, or that a word announces."""
     start, end = number.span()
-    names = _NAMES_BEFORE.search(before) if before[-1:].isspace() and _may_end_in_name(before) else None
+    names = _NAMES_BEFORE.search(before, tail) if before[-1:].isspace() and _may_end_in_name(before) else None
     if names is not None:
-        first = _with_numbers(text, window + names.start())
+        first = _with_numbers(text, start - len(before) + names.start())
         if (
             _UNIT_AFTER.match(text, end)
             or _STREET_SAID.match(text, end)
@@ -214,9 +220,25 @@ def _by_context(text: str, window: int, before: str, number: re.Match[str]) -> t
     return None
 
 
-def _may_end_in_street(small: str) -> bool:
+def _tail(before: str) -> int:
+    """Where the last ordinary word in small letters begins, 0 for none: no name of a street reaches back over it.
+    `before` ends in a blank."""
+    end = len(before) - 1
+    while end > 0:
+        start = before.rfind(" ", 0, end) + 1
+        word = before[start:end]
+        if word.isascii() and word.isalpha() and word.islower() and word not in _PARTICLES:
+            return start
+        end = start - 1
+    return 0
+
+
+def _may_end_in_street(small: str, tail: int) -> bool:
     """Whether what precedes a number, in small letters, holds a street word where it can count."""
-    return small.rstrip(" ,.").endswith(_ENDINGS) or not _FRONT.isdisjoint(_WORD.findall(small))
+    if small.rstrip(" ,.").endswith(_ENDINGS):
+        return True
+    # Small letters of another number of characters do not tell where the tail begins.
+    return not _FRONT.isdisjoint(_WORD.findall(small, tail if small.isascii() else 0))
 
 
 def _may_end_in_name(before: str) -> bool:
@@ -227,6 +249,12 @@ def _may_end_in_name(before: str) -> bool:
 
 
 def _is_announced(text: str, start: int) -> bool:
+    before = text[max(0, start - 60) : start]
+    if before.isascii():
+        small = before.lower()
+        last = small.removesuffix("the ").rstrip(" :>\t\n\r\x0b\x0c\x1c\x1d\x1e\x1f")
+        if not last.endswith(_ANNOUNCING) and "domicil" not in small:
+            return False
     return _ANNOUNCED.search(text, max(0, start - 60), start) is not None
 
 

@@ -13,10 +13,12 @@ Imports: data.stages.stage.  Imported by: data.stages.catalogue.
 Reads / writes in the workspace: nothing; a model is a file that the programme names.
 Invariants: no variety of the Universal Declaration loses more than 5 % to any rule
     [test_no_variety_loses_more_than_five_percent]; the same texts make the same model
-    [test_training_is_deterministic_whatever_the_order].
+    [test_training_is_deterministic_whatever_the_order]; plain kernels measure the same [test_plain_kernels_measure_the_same].
 Read in this order:
+    characters.py   what each code point is, as a table
+    scan.py         kernels: characters, words, lines, paragraphs, n-grams
     measures.py     what is counted, script by script
-    repetition.py   lines, paragraphs and n-grams that repeat
+    repetition.py   n-grams that repeat
     limits.py       thresholds: adapted, and as published
     rules.py        the table of rules, each with its paper and scripts
     line_rules.py   lines that are no text

@@ -111,6 +111,12 @@ ADAPTED: Final[dict[str, Broken]] = {
         words <= _NAVIGATION_WORDS and len(line) < 200 and _CONTINUED.fullmatch(line) is not None
     ),
 }
+_MOST_WORDS: Final = {
+    **dict.fromkeys(ADAPTED, _NAVIGATION_WORDS),
+    "policy notices (C4)": _NAVIGATION_WORDS * 2,
+    "script notices (C4)": _POLICY_WORDS,
+}
+"""Words of the longest line that an adapted rule looks at."""
 PUBLISHED: Final[dict[str, Broken]] = {
     "script notices (C4)": lambda line, words: "javascript" in line.lower(),
     "policy notices (C4)": lambda line, words: _POLICY.search(line) is not None,
@@ -138,19 +144,22 @@ def without_flagged_lines(text: str, measures: Measures, rules: LineRules) -> Li
             del table[rule]
     if rules == "published" and measures.sentence_marks and measures.unspaced_share <= 0.3:
         table |= PUBLISHED_SPACED
+    longest, most = (
+        (len(text), len(text)) if rules == "published" else (_LONGEST, max(map(_MOST_WORDS.__getitem__, table)))
+    )
     removed: Counter[str] = Counter()
     kept: list[str] = []
     flagged = 0
     spaced = measures.unspaced_share <= 0.3
     for line in text.split("\n"):
-        name = None
-        if rules == "published" or len(line) <= _LONGEST:
-            bare = line.strip()
-            words = len(bare.split())
-            name = None if not bare or _kept_anyway(line) else _first_broken(bare, words, table)
-        if name is None:
-            kept.append(line)
-        else:
+        kept.append(line)
+        words = len(line.split()) if len(line) <= longest else 0
+        if not 0 < words <= most or _kept_anyway(line):
+            continue
+        bare = line.strip()
+        name = _first_broken(bare, words, table)
+        if name is not None:
+            kept.pop()
             removed[name] += 1
             flagged += words if spaced else len(bare)
     if not removed:
@@ -164,7 +173,10 @@ def _kept_anyway(line: str) -> bool:
 
 
 def _first_broken(line: str, words: int, table: dict[str, Broken]) -> str | None:
-    return next((name for name, broken in table.items() if broken(line, words)), None)
+    for name, broken in table.items():
+        if broken(line, words):
+            return name
+    return None
 
 
 def _mostly_upper(line: str) -> bool:

@@ -8,49 +8,23 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import filterfalse
 from typing import Final
 
 import numpy as np
 
-from expedition.data.stages.text.repetition import repeated_ngram_excess, repeated_parts
-
-_HAN: Final = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\ua000-\ua4cf\U00020000-\U000323af]+")
-_UNSPACED: Final = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1950-\u19ff\u1a20-\u1aaf\u1b00-\u1b7f\ua980-\ua9ff\uaa60-\uaaff]+"
+from expedition.data.stages.text import scan
+from expedition.data.stages.text.characters import (
+    TERMINAL_MARKS,
+    character_table,
+    code_points,
 )
+from expedition.data.stages.text.repetition import repeated_ngram_excess
+
 _HAN_CHARACTERS, _UNSPACED_CHARACTERS = 1.6, 4.0
 """Characters of a word, about."""
-_WORD_BREAK: Final = re.compile("[\\s\u0f0b\u1361\u200b]+")
-_OTHER_BREAK: Final = re.compile("[\u0f0b\u1361\u200b]")
-# Letters and the marks that belong to them. Python's \w leaves combining marks out, which would make half of a Thai,
-# Tibetan or Devanagari text "symbols".
-_SYMBOL: Final = re.compile(
-    "[!-/:-@\\[-`{-~\u00a1-\u00a9\u00ab-\u00b1\u00b4\u00b6-\u00b8\u00bb\u00bf\u00d7\u00f7"
-    "\u2010-\u2027\u2030-\u205e\u20a0-\u20cf\u2100-\u2bff\u3000-\u3004\u3008-\u3020\uff01-\uff0f\uff1a-\uff20]"
-)
-_DIGIT: Final = re.compile(r"\d")
-_LETTER: Final = re.compile(r"[^\W\d_]")
-_NO_LETTER: Final = re.compile(r" (?=(?:[^\w ]|[\d_])+ )")
-"""Before a word without a letter, where words are joined by single blanks."""
-_SPACE: Final = re.compile(r"\s+")
-_CLASSES: Final = (_SPACE, _HAN, _UNSPACED, _SYMBOL, _DIGIT)
-_FEW_CODES: Final = 0x10000
-"""Code points up to which they are counted by a table."""
-_CLASS_OF: Final[dict[str, int]] = {}
-"""Character → place in `_CLASSES`, -1 for none; filled as characters are met, at most one entry a code point."""
 _SENTENCE_END: Final = re.compile("[.!?…]+(?=[\\s\"'”’»)]|$)|፡፡|[。！？؟۔।॥።፧։។៕།༎᙮᠃᠉꯫⸗]+|(?<=[\u1000-\u109f])။")
-TERMINAL: Final = tuple(".!?\"'”’»…:;。！？；：」』》）)।॥۔؟؛።፧፡།༎։៕។။၊᙮᠃⸗꯫")
-_BULLET: Final = ("•", "‣", "▪", "■", "●", "○", "*", "-", "–", "—", "·", "・", "►", "▶")
-_ELLIPSIS: Final = ("...", "…", "……", "。。。")
-_PARAGRAPH: Final = re.compile(r"\n\s*\n+")
-_SHORT_LINE_CHARACTERS: Final = 30
-"""FineWeb (Penedo et al. 2024, section 3.6): a short line."""
-_LONG_LINE_CHARACTERS: Final = 200
-"""mC4 (Xue et al. 2021, section 3.1): a line that counts as a paragraph."""
+TERMINAL: Final = TERMINAL_MARKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,54 +77,61 @@ class Measures:
 def measure(text: str) -> Measures:
     """Measure one text; time is linear in its length."""
     text = text.replace("\ufffc", "")
-    space, han, unspaced, symbols, digits = _characters(text)
-    dense = len(text) - space
-    spaced_text = _UNSPACED.sub(" ", _HAN.sub(" ", text)) if han + unspaced else text
-    breaks = _OTHER_BREAK.search(spaced_text)
-    spaced = list(filter(None, _WORD_BREAK.split(spaced_text))) if breaks else spaced_text.split()
-    # What is left beside unspaced scripts is mostly their punctuation, not words.
-    spaced = [word for word in spaced if any(map(str.isalnum, word))] if han + unspaced else spaced
-    words = len(spaced) + han / _HAN_CHARACTERS + unspaced / _UNSPACED_CHARACTERS
-    lengths = list(map(len, spaced))
-    lines = [line for line in map(str.strip, text.split("\n")) if line]
+    codes = code_points(text)
+    counts = np.zeros(scan.COUNTS, np.int64)
+    words_W, sizes_W = np.empty(len(codes) // 2 + 1, np.int64), np.empty(len(codes) // 2 + 1, np.int64)
+    slots = np.zeros((2, 1 << (2 * text.count("\n") + 4).bit_length()), np.int64)
+    scan.scan_text(codes, len(codes), character_table(), counts, words_W, sizes_W, slots)
+    found = counts.tolist()
+    han, unspaced = found[scan.CHARACTERS_HAN], found[scan.CHARACTERS_UNSPACED]
+    symbols, digits = found[scan.CHARACTERS_SYMBOL], found[scan.CHARACTERS_DIGIT]
+    spaced, lines, paragraphs = found[scan.WORDS], found[scan.LINES], found[scan.PARAGRAPHS]
+    dense = len(text) - found[scan.CHARACTERS_SPACE]
+    words = spaced + han / _HAN_CHARACTERS + unspaced / _UNSPACED_CHARACTERS
     safe, one = max(dense, 1), max(words, 1.0)
-    unspaced_share = (han + unspaced) / safe
-    mostly_unspaced = len(spaced) <= words / 2
-    short, long = (15, 80) if unspaced_share > 0.3 else (_SHORT_LINE_CHARACTERS, _LONG_LINE_CHARACTERS)
-    duplicate_lines, duplicate_line_share = repeated_parts(lines)
-    paragraphs = [part for part in map(str.strip, _PARAGRAPH.split(text)) if part]
-    duplicate_paragraphs, duplicate_paragraph_share = repeated_parts(paragraphs)
-    tokens, unit = (
-        (list(_LETTER.findall(text)), _characters_of_word(han, unspaced)) if mostly_unspaced else (spaced, 1.0)
-    )
-    top, repeated = repeated_ngram_excess(tokens, dense, unit)
+    mostly_unspaced = spaced <= words / 2
+    if mostly_unspaced:
+        tokens_W = np.empty(len(codes), np.int64)
+        tokens_W = tokens_W[: scan.letters_of(codes, len(codes), character_table(), tokens_W)]
+        unit = _HAN_CHARACTERS if han >= unspaced else _UNSPACED_CHARACTERS
+        top, repeated = repeated_ngram_excess(tokens_W, np.ones(len(tokens_W), np.int64), dense, unit)
+    else:
+        top, repeated = repeated_ngram_excess(words_W[:spaced], sizes_W[:spaced], dense)
+
+    def of_lines(place: int) -> float:
+        return found[place] / lines if lines else 0.0
+
     return Measures(
         characters=dense,
         words=words,
-        spaced_words=len(spaced),
-        mean_word_characters=sum(lengths) / len(lengths) if lengths else 0.0,
-        longest_word_characters=max(lengths, default=0),
-        unspaced_share=unspaced_share,
+        spaced_words=spaced,
+        mean_word_characters=found[scan.WORD_CHARACTERS] / spaced if spaced else 0.0,
+        longest_word_characters=found[scan.LONGEST_WORD],
+        unspaced_share=(han + unspaced) / safe,
         sentence_marks=unspaced / safe <= 0.3 and "\u0f0b" not in text,
         # Marks belong to letters: what is neither symbol nor digit is a letter where there are no words.
-        lettered_word_share=1 - (symbols + digits) / safe if mostly_unspaced else _lettered(spaced),
+        lettered_word_share=(
+            1 - (symbols + digits) / safe
+            if mostly_unspaced
+            else 1 - (spaced - found[scan.WORDS_WITH_LETTER]) / max(1, spaced)
+        ),
         symbol_share=symbols / safe,
         digit_share=digits / safe,
         replacement_share=text.count("\ufffd") / safe,
         hashes_per_word=text.count("#") / one,
         ellipses_per_word=(text.count("...") + text.count("…")) / one,
-        lines=len(lines),
-        long_lines=sum(len(line) >= long for line in lines),
-        lines_per_word=(len(lines) - 1) / one if lines else 0.0,
-        bullet_line_share=_share(lines, lambda line: line.startswith(_BULLET)),
-        ellipsis_line_share=_share(lines, lambda line: line.endswith(_ELLIPSIS)),
-        terminal_line_share=_share(lines, lambda line: line.endswith(TERMINAL)),
-        short_line_share=_share(lines, lambda line: len(line) <= short),
-        duplicate_lines=duplicate_lines,
-        duplicate_line_share=duplicate_line_share,
-        paragraphs=len(paragraphs),
-        duplicate_paragraphs=duplicate_paragraphs,
-        duplicate_paragraph_share=duplicate_paragraph_share,
+        lines=lines,
+        long_lines=found[scan.LONG_LINES],
+        lines_per_word=(lines - 1) / one if lines else 0.0,
+        bullet_line_share=of_lines(scan.BULLET_LINES),
+        ellipsis_line_share=of_lines(scan.ELLIPSIS_LINES),
+        terminal_line_share=of_lines(scan.TERMINAL_LINES),
+        short_line_share=of_lines(scan.SHORT_LINES),
+        duplicate_lines=of_lines(scan.REPEATED_LINES),
+        duplicate_line_share=found[scan.REPEATED_LINE_CHARACTERS] / max(found[scan.LINE_CHARACTERS], 1),
+        paragraphs=paragraphs,
+        duplicate_paragraphs=found[scan.REPEATED_PARAGRAPHS] / max(paragraphs, 1),
+        duplicate_paragraph_share=found[scan.REPEATED_PARAGRAPH_CHARACTERS] / max(found[scan.PARAGRAPH_CHARACTERS], 1),
         top_ngram_share=top,
         duplicate_ngram_share=repeated,
         compressed_share=_compressed(text),
@@ -162,41 +143,6 @@ def _compressed(text: str) -> float:
     return len(zlib.compress(encoded, 1)) / len(encoded) if len(encoded) >= 1000 else 1.0
 
 
-def _characters_of_word(han: int, unspaced: int) -> float:
-    return _HAN_CHARACTERS if han >= unspaced else _UNSPACED_CHARACTERS
-
-
 def count_sentences(text: str) -> int:
     """Ends of sentences that are marked, in any script."""
     return len(_SENTENCE_END.findall(text))
-
-
-def _lettered(words: list[str]) -> float:
-    without = len(_NO_LETTER.findall(" " + " ".join(filterfalse(str.isalpha, words)) + " "))
-    return 1 - without / max(1, len(words))
-
-
-def _characters(text: str) -> list[int]:
-    """Characters of each class: white space, Han and Kana, other scripts without spaces, symbols, digits."""
-    totals = [0] * len(_CLASSES)
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    if int(codes.max(initial=0)) < _FEW_CODES:
-        times = np.bincount(codes)
-        found = np.flatnonzero(times)
-        counted = dict(zip(map(chr, found.tolist()), times[found].tolist(), strict=True))
-    else:
-        counted = Counter(text)
-    for char, count in counted.items():
-        known = _CLASS_OF.get(char)
-        if known is None:
-            known = next((place for place, pattern in enumerate(_CLASSES) if pattern.match(char)), -1)
-            _CLASS_OF[char] = known
-        if known >= 0:
-            totals[known] += count
-    return totals
-
-
-def _share(lines: list[str], holds: Callable[[str], bool]) -> float:
-    if not lines:
-        return 0.0
-    return sum(1 for line in lines if holds(line)) / len(lines)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import Final
 
@@ -52,13 +53,13 @@ class Rule:
 
     def applies(self, subject: Subject) -> bool:
         """Whether the rule speaks of this text: a rule that would delete sound text of a script is not applied to it."""
+        if self.scripts == ALL:
+            return True
         if self.scripts == ENGLISH:
             return subject.language == "en"
         if self.scripts == SPACED:
             return subject.measures.unspaced_share <= 0.3
-        if self.scripts == MARKED:
-            return subject.measures.sentence_marks
-        return True
+        return subject.measures.sentence_marks
 
 
 def _too_short(subject: Subject, limits: Limits) -> bool:
@@ -223,6 +224,9 @@ def judge(text: str, kind: str, language: str = "und", source: str = "", limits:
 def broken_rules(text: str, kind: str, measures: Measures, language: str, source: str, limits: Limits) -> list[str]:
     """`judge` of a text that was measured already."""
     subject = Subject(text, kind, language, source, measures)
-    return [
-        rule.name for rule in RULES if kind in rule.kinds and rule.applies(subject) and rule.broken(subject, limits)
-    ]
+    return [rule.name for rule in _rules_of(kind) if rule.applies(subject) and rule.broken(subject, limits)]
+
+
+@cache
+def _rules_of(kind: str) -> tuple[Rule, ...]:
+    return tuple(rule for rule in RULES if kind in rule.kinds)

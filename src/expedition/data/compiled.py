@@ -12,13 +12,17 @@ Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 KERNEL_FILES: Final = (
     "compiled.py",
-    "tags.py",
-    "hints.py",
-    "layout.py",
-    "attributes.py",
-    "scan.py",
-    "weigh.py",
-    "region.py",
+    "extract/tags.py",
+    "extract/hints.py",
+    "extract/layout.py",
+    "extract/attributes.py",
+    "extract/scan.py",
+    "extract/weigh.py",
+    "extract/region.py",
+    "stages/text/characters.py",
+    "stages/text/scan.py",
+    "stages/dedup/line_scan.py",
+    "stages/pii/scan.py",
 )
 """Files that hold kernels, or constants that kernels use: what is kept on disk is of use as long as all are as they were."""
 PLAIN_ENVIRONMENT: Final = "EXPEDITION_PLAIN_KERNELS"
@@ -59,7 +63,7 @@ def _sources() -> int:
     """Checksum of the files whose kernels and constants are compiled."""
     total = 0
     for name in KERNEL_FILES:
-        total = zlib.crc32(Path(__file__).with_name(name).read_bytes(), total)
+        total = zlib.crc32((Path(__file__).parent / name).read_bytes(), total)
     return total
 
 
