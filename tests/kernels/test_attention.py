@@ -70,6 +70,25 @@ def test_document_segments_equal_the_mask(rows: list[list[int]], seed: int) -> N
         assert torch.allclose(got, expected, atol=1e-5)
 
 
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(0, 4), st.data())
+def test_some_queries_see_what_they_see_among_all(lengths: list[int], padding: int, data: st.DataObject) -> None:
+    numbers = [number for number, length in enumerate(lengths, start=1) for _ in range(length)] + [0] * padding
+    document_BS = torch.tensor([numbers, numbers[::-1]], dtype=torch.int32)
+    size = len(numbers)
+    cuts = sorted(data.draw(st.lists(st.integers(0, size), min_size=2, max_size=6, unique=True)))
+    stretches = list(zip(cuts[::2], cuts[1::2], strict=False))
+    place_Q = torch.cat([torch.arange(first, end) for first, end in stretches])
+    q, k, v = (torch.randn(2, size, heads, 8).requires_grad_() for heads in (4, 2, 2))
+    some = document_attention(q[:, place_Q], k, v, plan_documents(document_BS, stretches))
+    every = document_attention(q, k, v, document_mask(document_BS))[:, place_Q]
+    assert torch.allclose(some, every, atol=2e-6)
+    for got, expected in zip(
+        *(torch.autograd.grad(out.square().sum(), (q, k, v)) for out in (some, every)), strict=True
+    ):
+        assert torch.allclose(got, expected, atol=1e-5)
+
+
 def test_equal_segments_need_no_padding() -> None:
     plan = plan_segments([16] * 6, CPU)
     assert plan.order_P is None and [bucket.mask_ML for bucket in plan.buckets] == [None]

@@ -26,6 +26,19 @@ SMALL = ModelShape(
 )  # fmt: skip
 """Every branch of the layout in little: dense and MoE layers, two deepstack levels, head size not hidden / heads."""
 CONFIG = OmniConfig(SMALL, VOCABULARY, IDS)
+MIDDLE = OmniConfig(
+    ModelShape(
+        hidden=192, layers=6, heads=12, kv_heads=2, head_dim=32, experts=24, top_k=4, expert_inner=48,
+        dense_layers=(0, 3), dense_inner=256, mrope_section=(6, 5, 5), init="fan_in", position_std=0.3,
+        vision=VisionShape(
+            hidden=96, layers=5, heads=4, inner=160, patch=4, position_grid=7, deepstack_layers=(0, 2, 4)
+        ),
+        audio=AudioShape(hidden=96, layers=4, heads=6, inner=160, mel_bins=32, conv_channels=12, window_frames=400),
+    ),
+    1_000,
+    IDS,
+)  # fmt: skip
+"""Mid-size: six layers of which two are dense, six query heads a key head, 24 experts, three deepstack levels."""
 
 
 def randomised(config: OmniConfig = CONFIG, seed: int = 0) -> OmniModel:
@@ -37,6 +50,16 @@ def randomised(config: OmniConfig = CONFIG, seed: int = 0) -> OmniModel:
             if parameter.dim() == 1:
                 parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
     return model.eval()
+
+
+def _attention_flops(q: tuple[int, ...], k: tuple[int, ...], *rest: object, **named: object) -> int:
+    """Scores and weighted values of the CPU's attention, unknown to torch's counter: every pair counts."""
+    batch, heads, queries, size = q
+    return 4 * batch * heads * queries * k[2] * size
+
+
+COUNTED_HERE = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
+"""For `FlopCounterMode(custom_mapping=…)`."""
 
 
 @dataclass
@@ -126,16 +149,20 @@ def transformers_thinker(model: OmniModel) -> Any:
     return theirs
 
 
-def pack(rows: list[Row], thinker: Any, config: OmniConfig = CONFIG, seed: int = 0) -> Inputs:
-    """Left-padded rows (as transformers' processor pads), random pixels and mel frames, positions by get_rope_index."""
+def pack(rows: list[Row], thinker: Any, config: OmniConfig = CONFIG, seed: int = 0, side: str = "left") -> Inputs:
+    """Rows padded at a `side` (transformers' processor pads left), random pixels and mel frames.
+
+    Positions are those of transformers' get_rope_index.
+    """
     generator = torch.Generator().manual_seed(seed)
     shape = config.shape
     size = max(len(row.tokens) for row in rows)
     tokens_BS = torch.full((len(rows), size), config.token_ids.end_of_text)
     real_BS = torch.zeros(len(rows), size, dtype=torch.bool)
     for number, row in enumerate(rows):
-        tokens_BS[number, size - len(row.tokens) :] = torch.tensor(row.tokens)
-        real_BS[number, size - len(row.tokens) :] = True
+        start = size - len(row.tokens) if side == "left" else 0
+        tokens_BS[number, start : start + len(row.tokens)] = torch.tensor(row.tokens)
+        real_BS[number, start : start + len(row.tokens)] = True
     grids = [grid for row in rows for grid in row.grids]
     video = [flag for row in rows for flag in row.is_video]
     grid_G3 = torch.tensor(grids, dtype=torch.long).reshape(-1, 3)

@@ -11,7 +11,7 @@ from expedition.model.counts import count_parameters, encoder_flops, flops_per_t
 from expedition.model.omni import OmniModel
 from expedition.plan.shapes import TokenIds, preset_shapes
 
-from .inputs import CONFIG, IDS, Row, Writer, pack, randomised, transformers_thinker
+from .inputs import CONFIG, COUNTED_HERE, IDS, MIDDLE, Row, Writer, pack, randomised, transformers_thinker
 
 QWEN_ROWS = 152064
 
@@ -41,6 +41,19 @@ def test_counts_equal_the_built_model(name: str) -> None:
     assert counts.embedding + counts.head == built("model.", "embed_tokens") + built("lm_head", "")
 
 
+@pytest.mark.parametrize(
+    ("name", "decoder", "vision", "audio", "active"),
+    [
+        ("1b", 1_188_355_072, 138_372_352, 96_485_248, 508_877_824),
+        ("10b", 10_894_845_952, 538_631_408, 647_927_168, 2_127_702_016),
+    ],
+)
+def test_presets_have_exactly_these_parameters(name: str, decoder: int, vision: int, audio: int, active: int) -> None:
+    """Plans, budgets and the cards of releases rely on these: a change of a preset is a new model."""
+    counts = count_parameters(config_of(name))
+    assert (counts.decoder, counts.vision, counts.audio, counts.active) == (decoder, vision, audio, active)
+
+
 def test_presets_are_the_sizes_they_are_called() -> None:
     one, ten, active = (count_parameters(config_of(name)) for name in ("1b", "10b", "10b-active"))
     assert 1.15e9 < one.decoder < 1.25e9
@@ -49,25 +62,19 @@ def test_presets_are_the_sizes_they_are_called() -> None:
     assert 9.9e9 < active.active < 10.1e9
 
 
-def attention_flops(q: tuple[int, ...], k: tuple[int, ...], *rest: object, **named: object) -> int:
-    """Scores and weighted values of the CPU's attention, unknown to torch's counter: every pair counts."""
-    batch, heads, queries, size = q
-    return 4 * batch * heads * queries * k[2] * size
-
-
-def test_flops_equal_torch_counter() -> None:
+@pytest.mark.parametrize("config", [CONFIG, MIDDLE], ids=["small", "middle"])
+def test_flops_equal_torch_counter(config: OmniConfig) -> None:
     """Exact, without a tolerance: both count products only, and masked pairs of attention in full."""
-    model = randomised()
+    model = randomised(config)
     thinker = transformers_thinker(model)
-    writer = Writer()
-    row = writer.text(writer.audio(writer.video(writer.image(writer.text(Row(), 5), 4, 6), 2, 4, 4), 430), 5)
-    inputs = pack([row], thinker)
-    mapping = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention_flops}
-    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+    w = Writer(config)
+    row = w.text(w.audio(w.audio(w.video(w.image(w.text(Row(), 5), 4, 6), 2, 4, 4), 930), 37), 5)
+    inputs = pack([row], thinker, config)
+    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=COUNTED_HERE) as counter:
         model.head(model(**inputs.ours).hidden_BSH)
     tokens = len(row.tokens)
-    decoder = flops_per_token(CONFIG, tokens, causal=False).total * tokens
-    encoders = encoder_flops(CONFIG, row.grids, row.frames)
+    decoder = flops_per_token(config, tokens, causal=False).total * tokens
+    encoders = encoder_flops(config, row.grids, row.frames)
     parts = counter.get_flop_counts()
     assert sum(parts["OmniModel.visual"].values()) == encoders.vision
     assert sum(parts["OmniModel.audio_tower"].values()) == encoders.audio

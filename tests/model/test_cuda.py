@@ -12,6 +12,7 @@ from torch import Tensor
 from expedition.model.config import OmniConfig
 from expedition.model.generation import HOST, generate
 from expedition.model.omni import OmniModel
+from expedition.model.sampling import Sampling, Stopping
 from expedition.plan.shapes import TokenIds, preset_shapes
 
 from .inputs import CONFIG, Row, Writer, pack, randomised, transformers_thinker
@@ -70,8 +71,18 @@ def test_greedy_on_cuda_equals_cpu() -> None:
     model = randomised(seed=2)
     inputs = pack(rows(), transformers_thinker(model))
     prompts = SimpleNamespace(**{name: tensor.numpy() for name, tensor in inputs.ours.items()})
-    expected = generate(model, prompts, 60, eos=[])
-    assert np.array_equal(generate(model.cuda(), prompts, 60, eos=[]), expected)
+    free = Stopping(token_ids=())
+    expected = generate(model, prompts, 60, stopping=free)
+    assert np.array_equal(generate(model.cuda(), prompts, 60, stopping=free), expected)
+
+
+def test_sampling_on_cuda_repeats_with_its_seed() -> None:
+    model = randomised(seed=2).cuda()
+    inputs = pack(rows(), _Positions())
+    prompts = SimpleNamespace(**{name: tensor.numpy() for name, tensor in inputs.ours.items()})
+    sampling = Sampling(temperature=1.0, top_p=0.9, min_p=0.01, repetition_penalty=1.1, seed=4)
+    first, again = (generate(model, prompts, 20, sampling, num_return_sequences=2) for _ in range(2))
+    assert np.array_equal(first, again) and not np.array_equal(first[0], first[1])
 
 
 def test_a_step_of_the_1b_preset_gives_finite_gradients_without_host_synchronisation() -> None:

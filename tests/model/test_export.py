@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,14 +18,15 @@ from safetensors import safe_open
 from expedition.data.tokenizer.chat import CHAT_TEMPLATE
 from expedition.errors import InputError
 from expedition.model.config import OmniConfig
-from expedition.model.export import load_export, to_transformers
+from expedition.model.counts import count_parameters
+from expedition.model.export import export_weights, load_export, missing_places, place_of, to_transformers
 from expedition.model.export_config import config_from_json, config_json
 from expedition.model.omni import OmniModel
-from expedition.model.processor import MEDIA_TOKENS, call_arguments
+from expedition.model.processor import MEDIA_TOKENS
 from expedition.plan.media import MediaRule
 from expedition.plan.shapes import ModelShape, TokenIds, preset_shapes
 
-from .inputs import CONFIG, SMALL, VOCABULARY, Row, Writer, pack, randomised, transformers_thinker
+from .inputs import CONFIG, MIDDLE, SMALL, VOCABULARY, Row, Writer, pack, randomised, transformers_thinker
 
 MEDIA = MediaRule(patch=4, mel_bins=16)
 NAMES = "endoftext im_start im_end vision_start vision_end image_pad video_pad audio_start audio_end audio_pad"
@@ -51,8 +55,8 @@ def tokenizer_dir(tmp_path: Path) -> Path:
     return folder
 
 
-def mixed() -> list[Row]:
-    w = Writer()
+def mixed(config: OmniConfig = CONFIG) -> list[Row]:
+    w = Writer(config)
     return [
         w.text(w.image(w.text(Row(), 4), 4, 6), 3),
         w.text(w.video(w.text(w.audio(Row(), 143), 1), 2, 4, 4), 9),
@@ -119,6 +123,126 @@ def test_names_on_disk_equal_those_that_transformers_writes(tmp_path: Path, toke
     assert names(tmp_path / "ours") == names(tmp_path / "theirs")
 
 
+def published() -> dict[str, Any]:
+    """config.json of a checkpoint of the published model: its sizes, in the field names of transformers 4."""
+    text = {
+        "vocab_size": 152064, "hidden_size": 2048, "num_hidden_layers": 48, "num_attention_heads": 32,
+        "num_key_value_heads": 4, "head_dim": 128, "intermediate_size": 768, "num_experts": 128,
+        "num_experts_per_tok": 8, "moe_intermediate_size": 768, "mlp_only_layers": [], "rms_norm_eps": 1e-6,
+        "max_position_embeddings": 65536, "initializer_range": 0.02, "hidden_act": "silu", "rope_theta": 1_000_000,
+        "rope_scaling": {"rope_type": "default", "mrope_section": [24, 20, 20], "mrope_interleaved": True},
+    }  # fmt: skip
+    return whole_config(text)
+
+
+def class_defaults() -> dict[str, Any]:
+    """The class's own defaults, but for what they leave open or contradict: head size, sections, encoder widths."""
+    from transformers import Qwen3OmniMoeConfig
+
+    text = Qwen3OmniMoeConfig().thinker_config.text_config.to_dict()
+    text |= {"head_dim": 128, "rope_parameters": {**text["rope_parameters"], "mrope_section": [24, 20, 20]}}
+    return whole_config({**text, "vocab_size": 152064})
+
+
+def whole_config(text: dict[str, Any]) -> dict[str, Any]:
+    from transformers import Qwen3OmniMoeConfig
+
+    thinker = Qwen3OmniMoeConfig().thinker_config
+    ids = {"audio": 151675, "image": 151655, "video": 151656, "audio_start": 151669, "audio_end": 151670}
+    ids |= {"vision_start": 151652, "vision_end": 151653}
+    return {
+        "architectures": ["Qwen3OmniMoeForConditionalGeneration"], "enable_audio_output": False,
+        "im_start_token_id": 151644, "im_end_token_id": 151645,
+        "thinker_config": {
+            "text_config": text,
+            "vision_config": {**thinker.vision_config.to_dict(), "out_hidden_size": text["hidden_size"]},
+            "audio_config": {**thinker.audio_config.to_dict(), "output_dim": text["hidden_size"]},
+            **{f"{name}_token_id": number for name, number in ids.items()},
+            "position_id_per_seconds": 13, "tie_word_embeddings": False,
+        },
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("document", [published, class_defaults], ids=lambda document: document.__name__)
+def test_a_checkpoint_of_the_real_model_maps_name_by_name(document: Callable[[], dict[str, Any]]) -> None:
+    """31.7 billion parameters on the meta device; names on disk by transformers' own conversion: none spare or missing.
+
+    Both ways: each of its entries has a place of its own size here, and our export has exactly its entries.
+    """
+    from transformers import Qwen3OmniMoeConfig, Qwen3OmniMoeForConditionalGeneration
+    from transformers.core_model_loading import revert_weight_conversion
+
+    config = config_from_json(document(), "config.json")
+    with torch.device("meta"):
+        ours = OmniModel(config)
+        theirs = Qwen3OmniMoeForConditionalGeneration(Qwen3OmniMoeConfig(**document()))
+    on_disk = {name: t.shape for name, t in revert_weight_conversion(theirs, theirs.state_dict()).items()}
+    parameters = dict(ours.named_parameters())
+    places = {name: place_of(name) for name in on_disk}
+    assert len(set(places.values())) == len(on_disk) > 10_000
+    assert all(place.of(parameters[place.parameter]).shape == on_disk[name] for name, place in places.items())
+    assert missing_places(parameters, set(places.values())) == []
+    assert {name: t.shape for name, t in export_weights(ours.state_dict(), config)} == on_disk
+    assert count_parameters(config).total == sum(p.numel() for p in theirs.parameters())
+
+
+def test_what_transformers_makes_comes_here_and_goes_back(tmp_path: Path, tokenizer_dir: Path) -> None:
+    """Its own class, its own first values, saved by it in shards → our model → our export → its class: equal bits and,
+    in the middle, equal logits."""
+    from transformers import AutoModelForMultimodalLM, Qwen3OmniMoeConfig, Qwen3OmniMoeForConditionalGeneration
+
+    torch.manual_seed(3)
+    theirs = Qwen3OmniMoeForConditionalGeneration(Qwen3OmniMoeConfig(**config_json(MIDDLE))).eval()
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    theirs.save_pretrained(tmp_path / "theirs", max_shard_size="2MB")
+    assert len(list((tmp_path / "theirs").glob("model-*.safetensors"))) > 2
+    ours = load_export(tmp_path / "theirs")
+    inputs = pack(mixed(MIDDLE), theirs.thinker, MIDDLE)
+    with torch.no_grad():
+        got = ours.head(ours(**inputs.ours).hidden_BSH)[inputs.real_BS]
+        expected = theirs.thinker(**inputs.theirs).logits[inputs.real_BS]
+    assert (got - expected).abs().max() <= 5e-6 * expected.abs().max()
+    media = MediaRule(patch=4, mel_bins=32)
+    to_transformers(ours.state_dict(), ours.config, tokenizer_dir, tmp_path / "ours", media, shard_bytes=2_000_000)
+    again = AutoModelForMultimodalLM.from_pretrained(tmp_path / "ours", dtype=torch.float32).state_dict()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in theirs.state_dict().items())
+
+
+class ReadOnce(Mapping[str, torch.Tensor]):
+    """Weights that are read when they are asked for, as from a checkpoint larger than memory."""
+
+    def __init__(self, weights: dict[str, torch.Tensor]) -> None:
+        self.weights = weights
+        self.read: list[str] = []
+        self.alive: list[weakref.ref[torch.Tensor]] = []
+        self.most_alive = 0
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        tensor = self.weights[name].clone()
+        self.read.append(name)
+        self.alive = [reference for reference in self.alive if reference() is not None] + [weakref.ref(tensor)]
+        self.most_alive = max(self.most_alive, len(self.alive))
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.weights)
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+
+def test_export_asks_for_each_tensor_once_and_holds_a_shard(tmp_path: Path, tokenizer_dir: Path) -> None:
+    model = randomised()
+    lazy = ReadOnce(model.state_dict())
+    to_transformers(lazy, model.config, tokenizer_dir, tmp_path / "lazy", MEDIA, shard_bytes=100_000)
+    assert lazy.read == list(lazy.weights)
+    assert lazy.most_alive <= 2, "the one that is written and the one that is asked for"
+    whole = to_transformers(model.state_dict(), CONFIG, tokenizer_dir, tmp_path / "whole", MEDIA, shard_bytes=100_000)
+    assert all(file.read_bytes() == (tmp_path / "lazy" / file.name).read_bytes() for file in whole)
+
+
 def test_export_is_the_same_bytes_again(tmp_path: Path, tokenizer_dir: Path) -> None:
     model = randomised()
     first = to_transformers(model.state_dict(), model.config, tokenizer_dir, tmp_path / "a", MEDIA, shard_bytes=100_000)
@@ -173,36 +297,6 @@ def test_tokenizer_image_processor_and_feature_extractor_load(tmp_path: Path, to
     assert mel["input_features"].shape == (1, MEDIA.mel_bins, MEDIA.audio_frames(16_000))
 
 
-def test_whole_processor_loads_and_feeds_the_model(tmp_path: Path, tokenizer_dir: Path) -> None:
-    """Where torchvision is: text, picture, clip and sound through AutoProcessor into the class."""
-    pytest.importorskip("torchvision", reason="transformers' video processor needs torchvision")
-    from transformers import AutoModelForMultimodalLM, AutoProcessor
-
-    model = randomised()
-    out = tmp_path / "out"
-    to_transformers(model.state_dict(), model.config, tokenizer_dir, out, MEDIA)
-    processor = AutoProcessor.from_pretrained(out)
-    noise = np.random.default_rng(0)
-    text = "<|vision_start|><|image_pad|><|vision_end|>a<|vision_start|><|video_pad|><|vision_end|>b" + (
-        "<|audio_start|><|audio_pad|><|audio_end|>cd"
-    )
-    inputs = processor(
-        text=[text],
-        images=[noise.integers(0, 255, (30, 40, 3), dtype=np.uint8)],
-        videos=[noise.integers(0, 255, (4, 24, 32, 3), dtype=np.uint8)],
-        audio=[noise.standard_normal(23_000).astype(np.float32)],
-        return_tensors="pt",
-        **call_arguments(MEDIA, frames_per_s=4.0),
-    )
-    assert inputs["video_second_per_grid"][0] == 0.5
-    assert tuple(inputs["image_grid_thw"][0].tolist()) == MEDIA.image_grid(30, 40)
-    assert tuple(inputs["video_grid_thw"][0].tolist()) == MEDIA.video_grid(4, 24, 32)
-    assert int(inputs["feature_attention_mask"].sum()) == MEDIA.audio_frames(23_000)
-    theirs = AutoModelForMultimodalLM.from_pretrained(out, dtype=torch.float32)
-    with torch.no_grad():
-        assert theirs.thinker(**inputs).logits.isfinite().all()
-
-
 @pytest.mark.parametrize("name", ["tiny", "1b", "10b", "10b-active"])
 def test_config_round_trip(name: str) -> None:
     shape = preset_shapes()[name]
@@ -234,6 +328,11 @@ def test_bad_folders_are_refused(tmp_path: Path, tokenizer_dir: Path) -> None:
     with pytest.raises(InputError, match="missing"):
         load_export(out)
     document = json.loads((out / "config.json").read_text())
+    other = json.loads(json.dumps(document))
+    other["thinker_config"]["text_config"]["norm_topk_prob"] = False
+    (out / "config.json").write_text(json.dumps(other))
+    with pytest.raises(InputError, match=r"text_config\.norm_topk_prob is False, the model computes True"):
+        load_export(out)
     (out / "config.json").write_text(json.dumps({**document, "architectures": ["LlamaForCausalLM"]}))
     with pytest.raises(InputError, match="LlamaForCausalLM"):
         load_export(out)

@@ -8,7 +8,9 @@ Verbs (all that other rooms may call):
     document_mask(document_BS) -> bool mask                         the same as a mask
     plan_segments(lengths, device) -> SegmentPlan                   on the host, once a batch
     segment_attention(q, k, v, plan, causal) -> out                 inside each segment of a packed row
-    grouped_experts(x, ids, weight, gate_up, down) -> y             top-k SwiGLU experts, deterministic
+    route(ids, experts) -> Routing; expert_rows, expert_weights     choices sorted by expert, deterministic
+    expert_products(rows, weight, counts, gate_up, down) -> out     SwiGLU of each expert's rows
+    sum_rows(out, routing) -> y, permute(rows, order, place)        rows back to tokens
     cross_entropy(logits_TV, labels_T) -> loss_T                    float32, one buffer in backward
     rms_norm, rotate, rotary_table                                  the small operations of the decoder
     is_readable(tensor)                                             values on the host, real, no waiting
@@ -37,22 +39,36 @@ from expedition.kernels.attention import (
     segment_attention,
 )
 from expedition.kernels.cross_entropy import cross_entropy
-from expedition.kernels.grouped_experts import grouped_experts
+from expedition.kernels.grouped_experts import (
+    Routing,
+    expert_products,
+    expert_rows,
+    expert_weights,
+    permute,
+    route,
+    sum_rows,
+)
 from expedition.kernels.host import is_readable
 from expedition.kernels.norm_rope import rms_norm, rotary_table, rotate
 
 __all__ = [
+    "Routing",
     "SegmentPlan",
     "attend",
     "cross_entropy",
     "document_attention",
     "document_mask",
-    "grouped_experts",
+    "expert_products",
+    "expert_rows",
+    "expert_weights",
     "is_readable",
+    "permute",
     "plan_documents",
     "plan_segments",
     "rms_norm",
     "rotary_table",
     "rotate",
+    "route",
     "segment_attention",
+    "sum_rows",
 ]

@@ -1,12 +1,15 @@
 """Attention: inside documents (decoder) and inside segments of a packed row (encoders), one signature each.
 
-Shapes: B batch, S sequence (queries), L keys, N query heads, K key/value heads, D head size, P packed positions.
+Shapes: B batch, S sequence (queries), L keys (and the rows that they are of), N query heads, K key/value heads, D head
+size, P packed positions.
 All go through `scaled_dot_product_attention`, which picks its own kernel for the device, the dtype and the mask.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +18,7 @@ from torch import Tensor
 from expedition.kernels.host import is_readable
 
 __all__ = [
+    "Documents",
     "SegmentPlan",
     "attend",
     "document_attention",
@@ -25,16 +29,17 @@ __all__ = [
 ]
 
 
-def document_mask(document_BS: Tensor) -> Tensor:
-    """Which key each query may see, bool [B, 1, S, S]: same document, not later.
+def document_mask(document_BL: Tensor, first: int = 0) -> Tensor:
+    """Which key each query may see, bool [B, 1, S, L]: same document, not later.
 
-    Documents are numbered 1.. in a row, 0 is padding. Padding sees itself alone, so that its softmax is finite.
+    Documents are numbered 1.. in a row, 0 is padding. Padding sees itself alone, so that its softmax is finite. The
+    queries are the positions from `first` on of every row.
     """
-    size = document_BS.shape[1]
-    causal_SS = torch.ones(size, size, dtype=torch.bool, device=document_BS.device).tril()
-    same_BSS = document_BS.unsqueeze(2) == document_BS.unsqueeze(1)
-    itself_SS = torch.eye(size, dtype=torch.bool, device=document_BS.device)
-    return ((same_BSS & causal_SS & (document_BS > 0).unsqueeze(2)) | itself_SS).unsqueeze(1)
+    place_L = torch.arange(document_BL.shape[1], device=document_BL.device)
+    document_BS = document_BL[:, first:]
+    later_SL = place_L - place_L[first:].unsqueeze(1)
+    same_BSL = document_BS.unsqueeze(2) == document_BL.unsqueeze(1)
+    return ((same_BSL & (later_SL <= 0) & (document_BS > 0).unsqueeze(2)) | (later_SL == 0)).unsqueeze(1)
 
 
 def attend(q_BSND: Tensor, k_BLKD: Tensor, v_BLKD: Tensor, mask: Tensor | None, *, causal: bool = False) -> Tensor:
@@ -104,12 +109,30 @@ def plan_segments(lengths: list[int], device: torch.device) -> SegmentPlan:
     return SegmentPlan(tuple(buckets), order_P.to(device, non_blocking=True))
 
 
-def plan_documents(document_BS: Tensor) -> SegmentPlan | Tensor:
+class StretchPlan(NamedTuple):
+    """What the queries see where they are some stretches of every row: a mask over the keys up to each stretch's end.
+
+    Later keys are never multiplied, so stretches that cost the same by position cost the same in time. A tuple, since FSDP2
+    of some torch versions cannot take frozen classes with tensors apart.
+    """
+
+    masks: tuple[Tensor, ...]
+    """One [B, 1, length, end] for each stretch, in the order of the queries."""
+
+
+Documents = SegmentPlan | StretchPlan | Tensor
+"""What `plan_documents` gives: segments of the packed rows, masks of stretches, or one mask [B, 1, S, S]."""
+
+
+def plan_documents(document_BS: Tensor, stretches: Sequence[tuple[int, int]] | None = None) -> Documents:
     """How `document_attention` finds the documents of packed rows (numbers 1.. in a row, 0 is padding).
 
     On the CPU segments, so that work grows with documents and not with rows; padding between them is one more segment
-    that nobody reads. Elsewhere a mask, since segments would have to be read on the host.
+    that nobody reads. Elsewhere a mask, since segments would have to be read on the host; also where the queries are
+    only those in `stretches` (first, end) of every row.
     """
+    if stretches is not None:
+        return StretchPlan(tuple(document_mask(document_BS[:, :end], first) for first, end in stretches))
     if not is_readable(document_BS):
         return document_mask(document_BS)
     starts_BS = torch.ones_like(document_BS, dtype=torch.bool)
@@ -119,11 +142,23 @@ def plan_documents(document_BS: Tensor) -> SegmentPlan | Tensor:
     return plan_segments(lengths_M.tolist(), document_BS.device)
 
 
-def document_attention(q_BSND: Tensor, k_BSKD: Tensor, v_BSKD: Tensor, documents: SegmentPlan | Tensor) -> Tensor:
-    """Causal attention inside each document of packed rows → [B, S, N, D]; `documents` from `plan_documents`."""
+def document_attention(q_BSND: Tensor, k_BLKD: Tensor, v_BLKD: Tensor, documents: Documents) -> Tensor:
+    """Causal attention inside each document of packed rows → [B, S, N, D]; `documents` from `plan_documents`.
+
+    Keys and values are of whole rows; queries too, or of the plan's stretches one after the other.
+    """
     if isinstance(documents, Tensor):
-        return attend(q_BSND, k_BSKD, v_BSKD, documents)
-    q_PND, k_PKD, v_PKD = (x.flatten(0, 1) for x in (q_BSND, k_BSKD, v_BSKD))
+        return attend(q_BSND, k_BLKD, v_BLKD, documents)
+    if isinstance(documents, StretchPlan):
+        masks = documents.masks
+        parts = torch.split(q_BSND, [mask.shape[2] for mask in masks], dim=1)
+        ends = [mask.shape[3] for mask in masks]
+        outs = [
+            attend(part, k_BLKD[:, :end], v_BLKD[:, :end], mask)
+            for part, end, mask in zip(parts, ends, masks, strict=True)
+        ]
+        return torch.cat(outs, dim=1)
+    q_PND, k_PKD, v_PKD = (x.flatten(0, 1) for x in (q_BSND, k_BLKD, v_BLKD))
     return segment_attention(q_PND, k_PKD, v_PKD, documents, causal=True).view_as(q_BSND)
 
 

@@ -11,9 +11,9 @@ Verbs (all that other rooms may call):
     encoder_flops(config, grids, frames)        no torch; forward FLOPs of the encoders
     to_transformers(weights, config, …)         writes a folder that transformers, vLLM and SGLang load
     load_export(folder) -> OmniModel            the way back
-    generate, generate_stream, Sampling         token ids after a prompt, with a key/value cache
-    describe_counts(programme, name, …), named_shape(programme, name)    the command's numbers
-Seams: none.
+    generate, generate_stream, Sampling, Stopping    token ids after prompts, with a key/value cache
+    describe_model(programme, name, …), model_lines(description)    all numbers of a named model, and as text
+Seams: Spread (SpreadRows in parallel): positions of a row over processes; set as `OmniModel.spread`.
 Imports: errors, workspace, plan, kernels.  Imported by: parallel, train, evaluate, release; counts by cluster too.
 Reads / writes in the workspace: nothing; the export goes where it is told.
 Invariants: logits and gradients equal transformers' class for every modality [test_logits_equal_transformers]
@@ -23,21 +23,24 @@ Invariants: logits and gradients equal transformers' class for every modality [t
 Read in this order:
     config.py      shape, vocabulary, token ids
     omni.py        the whole model
+    spread.py      the seam for positions on other ranks
     fusion.py      features into pad tokens
     decoder.py     layers
     attention.py   decoder attention, cache
     rope.py        positions
     moe.py         router, experts
+    dispatch.py    how tokens reach them: the seam for experts on other ranks
     vision.py      patches to features
     audio.py       mel frames to features
     initialise.py  first weights
     counts.py      parameters, FLOPs
-    describe.py    the numbers of a named model
-    generation.py  sampling
+    describe.py    all of it for a named model
+    sampling.py    the next token of logits
+    generation.py  prompts to tokens
     export.py      transformers layout and back
     export_config.py   its config.json
     processor.py   its processor files
-Try: expedition model counts 10b; pytest tests/model
+Try: expedition model show 10b; pytest tests/model
 """
 
 from typing import TYPE_CHECKING, Any
@@ -45,11 +48,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from expedition.model.config import OmniConfig
     from expedition.model.counts import PartCounts, count_parameters, encoder_flops, flops_per_token
-    from expedition.model.describe import describe_counts, named_shape
+    from expedition.model.describe import describe_model, model_lines
     from expedition.model.export import load_export, to_transformers
-    from expedition.model.generation import Sampling, generate, generate_stream
+    from expedition.model.generation import generate, generate_stream
     from expedition.model.moe import RouterOutput
     from expedition.model.omni import ModelOutput, OmniModel
+    from expedition.model.sampling import Sampling, Stopping
 
 __all__ = [
     "ModelOutput",
@@ -58,14 +62,15 @@ __all__ = [
     "PartCounts",
     "RouterOutput",
     "Sampling",
+    "Stopping",
     "count_parameters",
-    "describe_counts",
+    "describe_model",
     "encoder_flops",
     "flops_per_token",
     "generate",
     "generate_stream",
     "load_export",
-    "named_shape",
+    "model_lines",
     "to_transformers",
 ]
 
@@ -75,15 +80,16 @@ _HOME = {
     "OmniModel": "omni",
     "PartCounts": "counts",
     "RouterOutput": "moe",
-    "Sampling": "generation",
+    "Sampling": "sampling",
+    "Stopping": "sampling",
     "count_parameters": "counts",
-    "describe_counts": "describe",
+    "describe_model": "describe",
     "encoder_flops": "counts",
     "flops_per_token": "counts",
     "generate": "generation",
     "generate_stream": "generation",
     "load_export": "export",
-    "named_shape": "describe",
+    "model_lines": "describe",
     "to_transformers": "export",
 }
 

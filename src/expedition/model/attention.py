@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from expedition.kernels.attention import SegmentPlan, attend, document_attention
+from expedition.kernels.attention import Documents, attend, document_attention
 from expedition.kernels.norm_rope import rms_norm, rotate
+from expedition.model.spread import Spread
 from expedition.plan.shapes import ModelShape
 
 __all__ = ["DecoderAttention", "LayerCache", "RMSNorm"]
@@ -44,12 +45,18 @@ class LayerCache:
         self.filled = end
         return self.keys_BLKD[:, :end], self.values_BLKD[:, :end]
 
+    def repeat(self, times: int) -> None:
+        """Each row `times` times, one after the other: several answers to one prompt."""
+        self.keys_BLKD = self.keys_BLKD.repeat_interleave(times, dim=0)
+        self.values_BLKD = self.values_BLKD.repeat_interleave(times, dim=0)
+
 
 class DecoderAttention(nn.Module):
     """One attention of the decoder; no biases."""
 
     def __init__(self, shape: ModelShape) -> None:
         super().__init__()
+        self.shape = shape
         self.head_dim = shape.head_dim
         self.q_proj = nn.Linear(shape.hidden, shape.heads * shape.head_dim, bias=False)
         self.k_proj = nn.Linear(shape.hidden, shape.kv_heads * shape.head_dim, bias=False)
@@ -57,15 +64,19 @@ class DecoderAttention(nn.Module):
         self.o_proj = nn.Linear(shape.heads * shape.head_dim, shape.hidden, bias=False)
         self.q_norm = RMSNorm(shape.head_dim, shape.norm_eps)
         self.k_norm = RMSNorm(shape.head_dim, shape.norm_eps)
+        self.spread: Spread | None = None
+        """Where other processes have keys and values of the same rows."""
 
     def forward(
-        self, x_BSH: Tensor, rotary: tuple[Tensor, Tensor], seen: SegmentPlan | Tensor, cache: LayerCache | None = None
+        self, x_BSH: Tensor, rotary: tuple[Tensor, Tensor], seen: Documents, cache: LayerCache | None = None
     ) -> Tensor:
         """→ [B, S, H]; `rotary` by `decoder_rotary`, `seen` by `plan_documents` (with a cache: a mask [B, 1, S, L])."""
         heads = (*x_BSH.shape[:2], -1, self.head_dim)
         q_BSND = rotate(self.q_norm(self.q_proj(x_BSH).view(heads)), *rotary)
         k_BSKD = rotate(self.k_norm(self.k_proj(x_BSH).view(heads)), *rotary)
         v_BSKD = self.v_proj(x_BSH).view(heads)
+        if self.spread is not None:
+            k_BSKD, v_BSKD = self.spread.gather(k_BSKD, v_BSKD)
         if cache is None:
             out_BSND = document_attention(q_BSND, k_BSKD, v_BSKD, seen)
         else:

@@ -34,10 +34,13 @@ class AudioPlan:
     """Attention windows over the valid tokens."""
 
 
-def plan_audio(mel_lengths_A: Tensor, shape: AudioShape, device: torch.device) -> AudioPlan:
+def plan_audio(
+    mel_lengths_A: Tensor, shape: AudioShape, device: torch.device, longest_chunk: int | None = None
+) -> AudioPlan:
     """Index tensors for clips of the given frames; `mel_lengths_A` is best on the host (it is read there).
 
-    Chunks are padded to the longest one of the batch and windows are sized by it, as the exported class does.
+    Chunks are padded to the longest one of the batch (`longest_chunk` frames, or of these clips) and windows are sized by
+    it, as the exported class does.
     """
     lengths: list[int] = mel_lengths_A.tolist()
     total = sum(lengths)
@@ -47,10 +50,10 @@ def plan_audio(mel_lengths_A: Tensor, shape: AudioShape, device: torch.device) -
         chunks.extend([shape.chunk_frames] * full + [tail] * bool(tail))
     length_Q = torch.tensor(chunks)
     start_Q = length_Q.cumsum(0) - length_Q
-    step_L = torch.arange(max(chunks))
+    step_L = torch.arange(longest_chunk or max(chunks))
     frame_QL = torch.where(step_L < length_Q[:, None], start_Q[:, None] + step_L, total)
     token_Q = torch.tensor([shape.tokens(chunk) for chunk in chunks])
-    longest = int(token_Q.max())
+    longest = int(token_Q.max()) if longest_chunk is None else shape.tokens(longest_chunk)
     valid_N = (torch.arange(longest) < token_Q[:, None]).flatten().nonzero().squeeze(1)
     window = longest * (shape.window_frames // shape.chunk_frames)
     windows: list[int] = []
@@ -115,9 +118,17 @@ class AudioEncoder(nn.Module):
         self.proj1 = nn.Linear(shape.hidden, shape.hidden)
         self.proj2 = nn.Linear(shape.hidden, out)
 
-    def forward(self, mel_MF: Tensor, mel_lengths_A: Tensor) -> Tensor:
-        """Clips side by side in `mel_MF`, `mel_lengths_A` frames each → features [N, H] in the same order."""
-        plan = plan_audio(mel_lengths_A, self.shape, mel_MF.device)
+    def idle_input(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Eight silent frames and their number, in the type and on the device of `like`: for a process that has nothing
+        to encode and must take part."""
+        return like.new_zeros(self.shape.mel_bins, 8), torch.tensor([8])
+
+    def forward(self, mel_MF: Tensor, mel_lengths_A: Tensor, longest_chunk: int | None = None) -> Tensor:
+        """Clips side by side in `mel_MF`, `mel_lengths_A` frames each → features [N, H] in the same order.
+
+        `longest_chunk` is that of the whole batch (in frames) where these clips are some of its.
+        """
+        plan = plan_audio(mel_lengths_A, self.shape, mel_MF.device, longest_chunk)
         frames_FM = F.pad(mel_MF.t(), (0, 0, 0, 1)).to(self.conv2d1.weight.dtype)
         chunks_Q1ML = frames_FM[plan.frame_QL].transpose(1, 2).unsqueeze(1)
         x_QlW = torch.cat([self._convolve(part) for part in torch.split(chunks_Q1ML, CHUNKS_AT_ONCE)])

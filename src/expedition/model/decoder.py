@@ -5,11 +5,12 @@ Shapes: B batch, S sequence, L keys, T = B·S tokens, H hidden, D head size, N f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+import torch
 from torch import Tensor, nn
 
-from expedition.kernels.attention import SegmentPlan
+from expedition.kernels.attention import Documents
 from expedition.model.attention import DecoderAttention, LayerCache, RMSNorm
 from expedition.model.fusion import add_features
 from expedition.model.moe import DenseMLP, MoE, RouterOutput
@@ -30,7 +31,7 @@ class DecoderLayer(nn.Module):
         self.post_attention_layernorm = RMSNorm(shape.hidden, shape.norm_eps)
 
     def forward(
-        self, x_BSH: Tensor, rotary: tuple[Tensor, Tensor], seen: SegmentPlan | Tensor, cache: LayerCache | None = None
+        self, x_BSH: Tensor, rotary: tuple[Tensor, Tensor], seen: Documents, cache: LayerCache | None = None
     ) -> tuple[Tensor, RouterOutput | None]:
         """→ hidden [B, S, H] and the router's output (None for a dense layer)."""
         x_BSH = x_BSH + self.self_attn(self.input_layernorm(x_BSH), rotary, seen, cache)
@@ -52,23 +53,44 @@ class Decoder(nn.Module):
         self,
         x_BSH: Tensor,
         positions_3BS: Tensor,
-        seen: SegmentPlan | Tensor,
+        seen: Documents,
         visual_index_N: Tensor | None = None,
         deepstack: Sequence[Tensor] = (),
         caches: Sequence[LayerCache] | None = None,
     ) -> tuple[Tensor, list[RouterOutput]]:
         """Hidden states after the final norm, and the router output of each MoE layer.
 
-        `seen` as `DecoderAttention` takes it; `deepstack[i]` [N, H] is added to the flat tokens `visual_index_N` after
-        layer i.
+        `seen` as `DecoderAttention` takes it; after layer i `deepstack[i]` [N, H] is added to the flat tokens
+        `visual_index_N`, or [B, S, H] to all where that is None. Positions are those of the queries (`spread.Spread`).
         """
+        rotary = self.rotary(positions_3BS, x_BSH.dtype)
+        numbers = range(len(self.layers))
+        x_BSH, routers = self.through(numbers, x_BSH, rotary, seen, visual_index_N, deepstack, caches)
+        return self.norm(x_BSH), routers
+
+    def rotary(self, positions_3BS: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of these positions, for every layer."""
         shape = self.shape
-        rotary = decoder_rotary(positions_3BS, shape.head_dim, shape.rope_theta, shape.mrope_section, x_BSH.dtype)
+        return decoder_rotary(
+            positions_3BS, shape.head_dim, shape.rope_theta, shape.mrope_section, dtype, shape.rope_scaling
+        )
+
+    def through(
+        self,
+        numbers: Iterable[int],
+        x_BSH: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        seen: Documents,
+        visual_index_N: Tensor | None = None,
+        deepstack: Sequence[Tensor] = (),
+        caches: Sequence[LayerCache] | None = None,
+    ) -> tuple[Tensor, list[RouterOutput]]:
+        """Hidden states after the layers `numbers`, in order, without the final norm."""
         routers: list[RouterOutput] = []
-        for number, layer in enumerate(self.layers):
-            x_BSH, router = layer(x_BSH, rotary, seen, None if caches is None else caches[number])
+        for number in numbers:
+            x_BSH, router = self.layers[number](x_BSH, rotary, seen, None if caches is None else caches[number])
             if router is not None:
                 routers.append(router)
-            if visual_index_N is not None and number < len(deepstack):
+            if number < len(deepstack):
                 x_BSH = add_features(x_BSH, visual_index_N, deepstack[number])
-        return self.norm(x_BSH), routers
+        return x_BSH, routers

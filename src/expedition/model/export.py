@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from expedition.errors import InputError
+from expedition.errors import InputError, UsageError
 from expedition.model.config import OmniConfig
 from expedition.model.export_config import config_from_json, config_json, generation_json
 from expedition.model.omni import OmniModel
@@ -27,7 +28,7 @@ from expedition.model.processor import preprocessor_json, processor_json, tokeni
 from expedition.plan.media import MediaRule
 from expedition.workspace.atomic import commit_file, write_atomic
 
-__all__ = ["export_weights", "load_export", "to_transformers"]
+__all__ = ["Place", "export_weights", "load_export", "missing_places", "place_of", "to_transformers"]
 
 PREFIX = "thinker."
 INDEX = "model.safetensors.index.json"
@@ -46,14 +47,18 @@ def to_transformers(
 ) -> list[Path]:
     """Write config, weights (sharded safetensors), tokenizer and processor files → all files written.
 
-    `weights` by the names of `OmniModel.state_dict()`; they are read one at a time, so a lazy mapping stays lazy. The
-    same input gives the same bytes. config.json is written last: a folder without it is no export.
-    Raises InputError where a tensor or the tokenizer is missing or has the wrong size.
+    `weights` by the names of `OmniModel.state_dict()`; each is asked for once, in turn, and at most `shard_bytes` of
+    them are held, so a mapping that reads a tensor when it is asked for exports a model larger than memory. The same
+    input gives the same bytes. config.json is written last: a folder without it is no export.
+    Raises InputError where a tensor or the tokenizer is missing or has the wrong size, and UsageError for a
+    `shard_bytes` that is not positive.
     """
+    if shard_bytes <= 0:
+        raise UsageError(f"shard_bytes is {shard_bytes}, must be positive", where="export")
     tokenizer = tokenizer_dir / "tokenizer.json"
     if not tokenizer.is_file():
         raise InputError("no tokenizer.json", where=str(tokenizer_dir), fix="give a folder that Tokenizer.save wrote")
-    _check(weights, config)
+    _check_names(weights, config)
     out_dir.mkdir(parents=True, exist_ok=True)
     for stale in (*out_dir.glob("config.json"), *out_dir.glob("model*.safetensors*"), *out_dir.glob(".aside-*")):
         stale.unlink()
@@ -75,12 +80,16 @@ def to_transformers(
 
 
 def export_weights(weights: Mapping[str, Tensor], config: OmniConfig) -> Iterator[tuple[str, Tensor]]:
-    """Names and tensors as they lie on disk: prefix added, experts apart, a tied head left out."""
+    """Names and tensors as they lie on disk: prefix added, experts apart, a tied head left out.
+
+    Each tensor is asked for once, when its turn comes. Raises InputError for one of another size than the shape's.
+    """
+    sizes = _check_names(weights, config)
     inner = config.shape.expert_inner
-    for name in weights:
-        if name == "lm_head.weight" and config.shape.tied_embeddings:
-            continue
+    for name, size in sizes.items():
         tensor = weights[name].detach()
+        if tuple(tensor.shape) != size:
+            raise InputError(f"{name} is {tuple(tensor.shape)}, the shape says {size}", where="export")
         if not name.endswith(("experts.gate_up_proj", "experts.down_proj")):
             yield PREFIX + name, tensor
             continue
@@ -96,37 +105,104 @@ def export_weights(weights: Mapping[str, Tensor], config: OmniConfig) -> Iterato
 def load_export(folder: Path, *, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> OmniModel:
     """The model of an exported folder, in the dtype of its files unless `dtype` is given.
 
-    Also reads what transformers' own `save_pretrained` writes for this class. Raises InputError where the folder is
-    no such export, or a tensor is missing, unknown or of the wrong size.
+    Also reads what transformers' own `save_pretrained` writes for this class. Tensors are read one at a time into their
+    places. Raises InputError where the folder is no such export, or a tensor is missing, unknown or of the wrong size.
     """
     if not (folder / "config.json").is_file():
         raise InputError("no config.json", where=str(folder), fix="give the folder of an exported model")
     config = config_from_json(json.loads((folder / "config.json").read_text()), where=str(folder / "config.json"))
     with torch.device("meta"):
         model = OmniModel(config)
-    state = _read_weights(folder, config, {name: tuple(p.shape) for name, p in model.named_parameters()})
-    kept = dtype or next(iter(state.values())).dtype
-    model.to_empty(device=device)
+    files = _weight_files(folder)
+    model.to(dtype or _dtype_of(files[0])).to_empty(device=device)
     if config.shape.tied_embeddings:  # `to_empty` gives each name a tensor of its own
         model.lm_head.weight = model.model.embed_tokens.weight
-    model.to(kept)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(state[name])
+    _fill(dict(model.named_parameters()), files, config, str(folder))
     return model.eval()
 
 
-def _check(weights: Mapping[str, Tensor], config: OmniConfig) -> None:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a tensor on disk lies in memory."""
+
+    parameter: str
+    """Name in `OmniModel`."""
+    expert: int | None = None
+    """Number in the stack; None for a parameter that is one entry on disk."""
+    half: int | None = None
+    """Of a stacked gate and up: 0 the gate, 1 the up."""
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """The part of the parameter, a view."""
+        part = tensor if self.expert is None else tensor[self.expert]
+        return part if self.half is None else part.chunk(2)[self.half]
+
+
+def place_of(stored: str) -> Place:
+    """The place of a name on disk; says nothing about whether there is such a parameter."""
+    name = stored.removeprefix(PREFIX)
+    match = EXPERT.fullmatch(name)
+    if match is None:
+        return Place(name)
+    if match["part"] == "down":
+        return Place(f"{match['layer']}.down_proj", int(match["expert"]))
+    return Place(f"{match['layer']}.gate_up_proj", int(match["expert"]), int(match["part"] == "up"))
+
+
+def missing_places(parameters: Mapping[str, Tensor], found: Set[Place]) -> list[str]:
+    """Names on disk that a whole export has and `found` lacks, in order."""
+    missing: list[str] = []
+    for name, parameter in parameters.items():
+        if not name.endswith((".experts.gate_up_proj", ".experts.down_proj")):
+            missing += [PREFIX + name] * (Place(name) not in found)
+            continue
+        layer, down = name.rpartition(".")[0], name.endswith("down_proj")
+        for expert in range(parameter.shape[0]):
+            for part, half in (("down", None),) if down else (("gate", 0), ("up", 1)):
+                missing += [f"{PREFIX}{layer}.{expert}.{part}_proj.weight"] * (Place(name, expert, half) not in found)
+    return missing
+
+
+@torch.no_grad()
+def _fill(parameters: dict[str, Tensor], files: list[Path], config: OmniConfig, where: str) -> None:
+    """Copy every tensor of the files into its place. Raises InputError for one too many, too few or of other size."""
+    found: set[Place] = set()
+    for file in files:
+        with safe_open(file, framework="pt", device="cpu") as tensors:
+            for stored in tensors.keys():  # noqa: SIM118 (a safetensors handle, not a dict)
+                place = place_of(stored)
+                if place.parameter == "lm_head.weight" and config.shape.tied_embeddings:
+                    continue
+                parameter = parameters.get(place.parameter)
+                if parameter is None or (place.expert or 0) >= parameter.shape[0]:
+                    raise InputError(f"{stored} is no tensor of this class and shape", where=str(file))
+                target, size = place.of(parameter), tuple(tensors.get_slice(stored).get_shape())
+                if tuple(target.shape) != size:
+                    raise InputError(f"{stored} should be {tuple(target.shape)}, found {size}", where=str(file))
+                target.copy_(tensors.get_tensor(stored))
+                found.add(place)
+    if missing := missing_places(parameters, found):
+        raise InputError(f"{len(missing)} tensors are missing, first {missing[0]}", where=where)
+
+
+def _dtype_of(file: Path) -> torch.dtype:
+    with safe_open(file, framework="pt", device="cpu") as tensors:
+        dtype: torch.dtype = tensors.get_tensor(next(iter(tensors.keys()))).dtype
+        return dtype
+
+
+def _check_names(weights: Mapping[str, Tensor], config: OmniConfig) -> dict[str, tuple[int, ...]]:
+    """Sizes by name as the shape wants them. Raises InputError where a name is missing or one too many."""
     with torch.device("meta"):
         expected = {name: tuple(p.shape) for name, p in OmniModel(config).named_parameters()}
-    for name, size in expected.items():
-        if name not in weights:
+    names = set(weights)  # `in` would read a tensor of a mapping that is lazy
+    for name in expected:
+        if name not in names:
             raise InputError(f"the weights have no {name}", where="export", fix="export the weights of this very shape")
-        if tuple(weights[name].shape) != size:
-            raise InputError(f"{name} is {tuple(weights[name].shape)}, the shape says {size}", where="export")
-    extra = sorted(set(weights) - set(expected) - {"lm_head.weight"})
+    extra = sorted(names - set(expected) - {"lm_head.weight"})
     if extra:
         raise InputError(f"the weights have {extra[0]}, the shape does not", where="export")
+    return expected
 
 
 def _write_weights(
@@ -163,48 +239,6 @@ def _write_weights(
     weight_map = {name: shard.name for shard, held in zip(shards, names, strict=True) for name in held}
     index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
     return [*shards, _write_json(out_dir / INDEX, index)]
-
-
-def _read_weights(folder: Path, config: OmniConfig, sizes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """Every parameter by our name: prefix off, experts stacked."""
-    state: dict[str, Tensor] = {}
-    experts: dict[str, Tensor] = {}
-    for file in _weight_files(folder):
-        with safe_open(file, framework="pt", device="cpu") as tensors:
-            for stored in tensors.keys():  # noqa: SIM118 (a safetensors handle, not a dict)
-                name = stored.removeprefix(PREFIX)
-                match = EXPERT.fullmatch(name)
-                if match is None:
-                    state[name] = tensors.get_tensor(stored)
-                else:
-                    _stack(experts, match, tensors.get_tensor(stored), config)
-    state.update(experts)
-    if config.shape.tied_embeddings:
-        state.pop("lm_head.weight", None)
-    for name, size in sizes.items():
-        if name not in state or tuple(state[name].shape) != size:
-            found = "nothing" if name not in state else str(tuple(state[name].shape))
-            raise InputError(f"{name} should be {size}, found {found}", where=str(folder))
-    unknown = sorted(set(state) - set(sizes))
-    if unknown:
-        raise InputError(f"{len(unknown)} tensors that this class does not have, first {unknown[0]}", where=str(folder))
-    return state
-
-
-def _stack(experts: dict[str, Tensor], match: re.Match[str], tensor: Tensor, config: OmniConfig) -> None:
-    """Put one expert's tensor into its place in the stack."""
-    shape = config.shape
-    part, expert = match["part"], int(match["expert"])
-    if expert >= shape.experts:
-        raise InputError(f"expert {expert} of {shape.experts} in {match['layer']}", where="export")
-    name = f"{match['layer']}.{'down_proj' if part == 'down' else 'gate_up_proj'}"
-    if name not in experts:
-        rows, columns = (shape.hidden, shape.expert_inner) if part == "down" else (2 * shape.expert_inner, shape.hidden)
-        experts[name] = torch.full((shape.experts, rows, columns), float("nan"), dtype=tensor.dtype)
-    if part == "down":
-        experts[name][expert] = tensor
-    else:
-        experts[name][expert].chunk(2)[part == "up"].copy_(tensor)
 
 
 def _weight_files(folder: Path) -> list[Path]:

@@ -12,6 +12,8 @@ import torch
 
 from expedition.errors import InputError
 from expedition.model.config import OmniConfig
+from expedition.model.rope import attention_factor
+from expedition.plan.positions import RopeScaling
 from expedition.plan.shapes import AudioShape, ModelShape, TokenIds, VisionShape
 
 __all__ = ["ARCHITECTURE", "config_from_json", "config_json", "generation_json"]
@@ -69,7 +71,7 @@ def _text_json(config: OmniConfig) -> dict[str, Any]:
         "attention_bias": False,
         "attention_dropout": 0.0,
         "rope_parameters": {
-            "rope_type": "default",
+            **_scaling_json(shape.rope_scaling),
             "rope_theta": shape.rope_theta,
             "mrope_section": list(shape.mrope_section),
             "mrope_interleaved": True,
@@ -85,6 +87,44 @@ def _text_json(config: OmniConfig) -> dict[str, Any]:
         "eos_token_id": config.token_ids.end_of_text,
         "pad_token_id": None,
     }
+
+
+def _scaling_json(scaling: RopeScaling | None) -> dict[str, Any]:
+    if scaling is None:
+        return {"rope_type": "default"}
+    told: dict[str, Any] = {
+        "rope_type": scaling.kind,
+        "factor": scaling.factor,
+        "original_max_position_embeddings": scaling.original_max_positions,
+    }
+    if scaling.kind == "yarn":
+        told |= {
+            "beta_fast": scaling.beta_fast,
+            "beta_slow": scaling.beta_slow,
+            "attention_factor": attention_factor(scaling),
+            "truncate": scaling.truncate,
+        }
+    return told
+
+
+def _scaling_of(rope: dict[str, Any], max_positions: int, where: str) -> RopeScaling | None:
+    """Inverse of `_scaling_json`. Raises InputError for a type that is not computed here."""
+    kind = rope.get("rope_type", "default")
+    if kind == "default":
+        return None
+    if kind not in ("linear", "yarn"):
+        raise InputError(f"rope_type {kind!r} is none of default, linear, yarn", where=where)
+    if rope.get("mscale") and rope.get("mscale_all_dim") and rope.get("attention_factor") is None:
+        raise InputError("rope_parameters.mscale is not read", where=where, fix="write attention_factor instead")
+    original = rope.get("original_max_position_embeddings") or int(max_positions / rope["factor"])
+    plain = RopeScaling(kind=kind, factor=rope["factor"], original_max_positions=original)
+    if kind == "linear":
+        return plain
+    names = ("beta_fast", "beta_slow", "attention_factor", "truncate")
+    given = {name: rope[name] for name in names if rope.get(name) is not None}
+    if given.get("attention_factor") == attention_factor(plain):
+        del given["attention_factor"]
+    return plain.model_copy(update=given)
 
 
 def _vision_json(shape: ModelShape) -> dict[str, Any]:
@@ -131,17 +171,34 @@ def generation_json(config: OmniConfig) -> dict[str, Any]:
     return {"do_sample": False, "eos_token_id": [ids.end_of_text, ids.im_end], "pad_token_id": ids.end_of_text}
 
 
+_ARITHMETIC: tuple[tuple[str, str, Any], ...] = (
+    ("text_config", "hidden_act", "silu"),
+    ("text_config", "norm_topk_prob", True),
+    ("text_config", "decoder_sparse_step", 1),
+    ("text_config", "attention_bias", False),
+    ("vision_config", "hidden_act", "gelu_pytorch_tanh"),
+    ("vision_config", "in_channels", 3),
+    ("audio_config", "activation_function", "gelu"),
+    ("audio_config", "scale_embedding", False),
+)
+"""Part, field and the one value that the model computes; a field that is not there has it."""
+
+
 def config_from_json(document: dict[str, Any], where: str) -> OmniConfig:
-    """Inverse of `config_json`. Raises InputError where the class is another or a field is missing."""
+    """Inverse of `config_json`; reads the field names of transformers 4 too, in which published checkpoints are.
+
+    Raises InputError where the class or its arithmetic is another, or a field is missing.
+    """
     if document.get("architectures") != [ARCHITECTURE]:
         raise InputError(f"the class is {document.get('architectures')}, this reads [{ARCHITECTURE}]", where=where)
     try:
         thinker = document["thinker_config"]
+        _same_arithmetic(thinker, where)
         return OmniConfig(
-            shape=_shape(thinker["text_config"], thinker["vision_config"], thinker["audio_config"], document),
+            shape=_shape(thinker["text_config"], thinker["vision_config"], thinker["audio_config"], document, where),
             vocabulary=thinker["text_config"]["vocab_size"],
             token_ids=TokenIds(
-                end_of_text=_one(thinker["text_config"]["eos_token_id"]),
+                end_of_text=_one(thinker["text_config"].get("eos_token_id") or TokenIds().end_of_text),
                 im_start=document["im_start_token_id"],
                 im_end=document["im_end_token_id"],
                 image_pad=thinker["image_token_id"],
@@ -160,11 +217,33 @@ def config_from_json(document: dict[str, Any], where: str) -> OmniConfig:
         raise InputError(str(error), where=where) from error
 
 
+def _same_arithmetic(thinker: dict[str, Any], where: str) -> None:
+    hidden = thinker["text_config"]["hidden_size"]
+    widths = (("vision_config", "out_hidden_size", hidden), ("audio_config", "output_dim", hidden))
+    for part, field, expected in (*_ARITHMETIC, *widths):
+        if (found := thinker[part].get(field, expected)) != expected:
+            raise InputError(f"{part}.{field} is {found!r}, the model computes {expected!r}", where=where)
+    if not _rope(thinker["text_config"]).get("mrope_interleaved", True):
+        raise InputError("mrope_interleaved is false, the model interleaves the three axes", where=where)
+    side = round(thinker["vision_config"]["num_position_embeddings"] ** 0.5)
+    if side**2 != thinker["vision_config"]["num_position_embeddings"]:
+        raise InputError("vision_config.num_position_embeddings is no square", where=where)
+
+
+def _rope(text: dict[str, Any]) -> dict[str, Any]:
+    """`rope_parameters`; transformers 4 has a `rope_scaling` and the base beside it."""
+    if text.get("rope_parameters") is not None:
+        return dict(text["rope_parameters"])
+    return {**(text.get("rope_scaling") or {}), "rope_theta": text["rope_theta"]}
+
+
 def _one(value: int | list[int]) -> int:
     return value[0] if isinstance(value, list) else value
 
 
-def _shape(text: dict[str, Any], vision: dict[str, Any], audio: dict[str, Any], whole: dict[str, Any]) -> ModelShape:
+def _shape(
+    text: dict[str, Any], vision: dict[str, Any], audio: dict[str, Any], whole: dict[str, Any], where: str
+) -> ModelShape:
     return ModelShape(
         hidden=text["hidden_size"],
         layers=text["num_hidden_layers"],
@@ -177,8 +256,9 @@ def _shape(text: dict[str, Any], vision: dict[str, Any], audio: dict[str, Any], 
         dense_layers=tuple(text["mlp_only_layers"]),
         dense_inner=text["intermediate_size"] if text["mlp_only_layers"] else 0,
         tied_embeddings=whole["thinker_config"]["tie_word_embeddings"],
-        rope_theta=text["rope_parameters"]["rope_theta"],
-        mrope_section=tuple(text["rope_parameters"]["mrope_section"]),
+        rope_theta=_rope(text)["rope_theta"],
+        rope_scaling=_scaling_of(_rope(text), text["max_position_embeddings"], where),
+        mrope_section=tuple(_rope(text)["mrope_section"]),
         norm_eps=text["rms_norm_eps"],
         max_positions=text["max_position_embeddings"],
         init_std=text["initializer_range"],

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from expedition.kernels.grouped_experts import grouped_experts
+from expedition.kernels.grouped_experts import expert_products
+from expedition.model.dispatch import LocalDispatcher, TokenDispatcher
 from expedition.plan.shapes import ModelShape
 
 __all__ = ["DenseMLP", "Experts", "MoE", "Router", "RouterOutput"]
@@ -44,15 +45,22 @@ class Router(nn.Module):
 
 
 class Experts(nn.Module):
-    """All experts of a layer as two stacked parameters: gate and up [E, 2F, H] (gate first), down [E, H, F]."""
+    """All experts of a layer as two stacked parameters: gate and up [E, 2F, H] (gate first), down [E, H, F].
+
+    `dispatcher` says which of them are held here and how tokens reach the others.
+    """
 
     def __init__(self, shape: ModelShape) -> None:
         super().__init__()
         self.gate_up_proj = nn.Parameter(torch.empty(shape.experts, 2 * shape.expert_inner, shape.hidden))
         self.down_proj = nn.Parameter(torch.empty(shape.experts, shape.hidden, shape.expert_inner))
+        self.dispatcher: TokenDispatcher = LocalDispatcher(shape.experts)
 
     def forward(self, x_TH: Tensor, topk_TK: Tensor, weight_TK: Tensor) -> Tensor:
-        return grouped_experts(x_TH, topk_TK, weight_TK, self.gate_up_proj, self.down_proj)
+        gate_up_e2FH, down_eHF = self.dispatcher.held(self.gate_up_proj), self.dispatcher.held(self.down_proj)
+        sent = self.dispatcher.dispatch(x_TH, topk_TK, weight_TK)
+        out_RH = expert_products(sent.rows_RH, sent.weight_R, sent.counts_e, gate_up_e2FH, down_eHF)
+        return sent.combine(out_RH)
 
 
 class MoE(nn.Module):

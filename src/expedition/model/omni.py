@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from expedition.kernels.attention import plan_documents
+from expedition.kernels.attention import Documents, plan_documents
 from expedition.model.audio import AudioEncoder
 from expedition.model.config import OmniConfig
 from expedition.model.decoder import Decoder
-from expedition.model.fusion import audio_places, place_features, touch, visual_places
+from expedition.model.fusion import audio_places, features_here, place_features, require_no_pads, touch, visual_places
 from expedition.model.initialise import initialise
 from expedition.model.moe import RouterOutput
+from expedition.model.spread import Spread
 from expedition.model.vision import VisionEncoder
 
 __all__ = ["Fused", "ModelOutput", "OmniModel"]
@@ -37,10 +37,11 @@ class ModelOutput:
 
 @dataclass(frozen=True, slots=True)
 class Fused:
-    """Embeddings with media in place, and what deepstack adds later."""
+    """Embeddings with media in place at the positions that are here, and what deepstack adds later."""
 
     x_BSH: Tensor
     visual_index_N: Tensor | None
+    """Flat places of the deepstack features; None where they are [B, S, H], one for each position."""
     deepstack: list[Tensor]
 
 
@@ -57,6 +58,8 @@ class OmniModel(nn.Module):
         self.lm_head = nn.Linear(shape.hidden, config.vocabulary, bias=False)
         if shape.tied_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight
+        self.spread: Spread | None = None
+        """Where the positions of a row are spread over processes; everything after `fuse` is then of those here."""
         if not self.lm_head.weight.is_meta:
             initialise(self, shape, seed)
 
@@ -80,9 +83,10 @@ class OmniModel(nn.Module):
         Raises InputError where pad tokens and features differ in number (on CPU; on CUDA the kernel asserts).
         """
         del is_video_G  # images and videos take their pad tokens in one common order
+        require_no_pads(tokens_BS, self.config.token_ids, patches=patches_PC.shape[0], mel_frames=mel_MF.shape[1])
         fused = self.fuse(tokens_BS, patches_PC, grid_G3, mel_MF, mel_lengths_A)
-        documents = plan_documents(document_BS)
-        hidden_BSH, router = self.model(fused.x_BSH, positions_3BS, documents, fused.visual_index_N, fused.deepstack)
+        positions_3BS, seen = self.attended(positions_3BS, document_BS)
+        hidden_BSH, router = self.model(fused.x_BSH, positions_3BS, seen, fused.visual_index_N, fused.deepstack)
         return ModelOutput(hidden_BSH, router)
 
     def fuse(
@@ -104,21 +108,37 @@ class OmniModel(nn.Module):
             x_BSH = place_features(x_BSH, visual_index_N, seen[0])
         else:
             x_BSH = touch(x_BSH, [seen[0], *seen[1]])
-        return Fused(x_BSH, visual_index_N, deepstack)
+        if self.spread is None:
+            return Fused(x_BSH, visual_index_N, deepstack)
+        if visual_index_N is not None:
+            rows = (tokens_BS.shape[0], tokens_BS.shape[1])
+            deepstack = [features_here(visual_index_N, level_NH, rows, self.spread) for level_NH in deepstack]
+        return Fused(self.spread.tokens(x_BSH, 1), None, deepstack)
+
+    def attended(self, positions_3BS: Tensor, document_BS: Tensor) -> tuple[Tensor, Documents]:
+        """Positions of the queries that are here, and what they see, as the decoder takes both."""
+        if self.spread is None:
+            return positions_3BS, plan_documents(document_BS)
+        seen = plan_documents(document_BS, self.spread.stretches(document_BS.shape[1]))
+        return self.spread.queries(positions_3BS, 2), seen
 
     def _see(self, patches_PC: Tensor, grid_G3: Tensor) -> tuple[Tensor, list[Tensor]]:
-        vision = self.config.shape.vision
         if not patches_PC.shape[0]:
-            patches_PC = patches_PC.new_zeros(vision.merge_unit, vision.patch_values)
-            grid_G3 = torch.tensor([[1, vision.merge, vision.merge]])
-        features_NH, deepstack = self.visual(patches_PC, grid_G3)
+            features_NH, deepstack = self.visual(*self.visual.idle_input(patches_PC))
+        elif self.spread is None:
+            features_NH, deepstack = self.visual(patches_PC, grid_G3)
+        else:
+            features_NH, deepstack = self.spread.see(self.visual, patches_PC, grid_G3)
         return features_NH, deepstack
 
     def _hear(self, mel_MF: Tensor, mel_lengths_A: Tensor) -> Tensor:
+        features_NH: Tensor
         if not mel_MF.shape[1]:
-            mel_MF = mel_MF.new_zeros(self.config.shape.audio.mel_bins, 8)
-            mel_lengths_A = torch.tensor([8])
-        features_NH: Tensor = self.audio_tower(mel_MF, mel_lengths_A)
+            features_NH = self.audio_tower(*self.audio_tower.idle_input(mel_MF))
+        elif self.spread is None:
+            features_NH = self.audio_tower(mel_MF, mel_lengths_A)
+        else:
+            features_NH = self.spread.hear(self.audio_tower, mel_MF, mel_lengths_A)
         return features_NH
 
     def head(self, hidden: Tensor) -> Tensor:

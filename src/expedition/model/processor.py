@@ -98,9 +98,12 @@ def _audio(rule: MediaRule) -> dict[str, Any]:
 def call_arguments(rule: MediaRule, frames_per_s: float) -> dict[str, Any]:
     """What a call of transformers' processor must be given for clips of `frames_per_s`.
 
-    Its own defaults for a clip's size go before the saved ones, and it takes a clip for one frame a second.
+    Its own defaults for a clip's size go before the saved ones, it takes a clip for one frame a second, and its rate is
+    stated such that temporal patches lie a whole number of positions apart, as they do in training: a hair more, so that
+    a frame never rounds to after the sound of its moment.
     """
-    videos = {"size": _video(rule)["size"], "fps": frames_per_s}
+    fps = rule.temporal_patch / rule.second_per_grid(rule.video_time_step(frames_per_s)) * (1 + 1e-12)
+    videos = {"size": _video(rule)["size"], "fps": fps, "use_audio_in_video": rule.audio_in_video}
     return {"videos_kwargs": {**videos, "position_id_per_seconds": rule.position_id_per_seconds}}
 
 

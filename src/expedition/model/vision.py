@@ -180,6 +180,12 @@ class VisionEncoder(nn.Module):
         self.merger = PatchMerger(shape, out, norm_after_merge=False)
         self.merger_list = nn.ModuleList(PatchMerger(shape, out, norm_after_merge=True) for _ in shape.deepstack_layers)
 
+    def idle_input(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Patches and grid of one merge block of zeros, in the type and on the device of `like`: for a process that has
+        nothing to encode and must take part."""
+        shape = self.shape
+        return like.new_zeros(shape.merge_unit, shape.patch_values), torch.tensor([[1, shape.merge, shape.merge]])
+
     def forward(self, patches_PC: Tensor, grid_G3: Tensor) -> VisionFeatures:
         """`patches_PC` in the order (frame, block row, block column, row, column in block); grids in patches."""
         plan = plan_vision(grid_G3, self.shape, patches_PC.device)
