@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 120
 
 
-def run_ranks(world: int, arguments: list[str]) -> None:
+def run_ranks(world: int, arguments: list[str], timeout_s: float = TIMEOUT_S) -> None:
     """Run `python -m ARGUMENTS` as `world` ranks to the end; fails with the output of one that failed or hung."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -31,7 +31,7 @@ def run_ranks(world: int, arguments: list[str]) -> None:
     ]
     try:
         for rank, job in enumerate(jobs):
-            output, _ = job.communicate(timeout=TIMEOUT_S)
+            output, _ = job.communicate(timeout=timeout_s)
             assert job.returncode == 0, f"rank {rank}: {output.decode()[-3000:]}"
     finally:
         for job in jobs:

@@ -12,10 +12,10 @@ from expedition.parallel.apply import full_tensor
 from expedition.parallel.mesh import join_ranks, leave_ranks
 from expedition.plan.runs import RunPlan
 from expedition.train.batches import to_tensors
-from expedition.train.saving.snapshot import snapshot_tensors
 from expedition.train.setup import build
 from expedition.train.step import train_step
 from expedition.train.stopwatch import Stopwatch
+from tests.train.state import whole_state
 from tests.train.tiny import CountingSource, tiny_config
 
 CPU = torch.device("cpu")
@@ -41,7 +41,7 @@ def main() -> None:
             for name, parameter in built.state.optimizer.parameters.items():
                 assert parameter.grad is not None, f"rank {ranks.rank}: no gradient for {name}"
                 found[f"gradient.{name}"] = full_tensor(parameter.grad).clone()
-    found |= {f"weight.{name}": value for name, value in snapshot_tensors(built.state)[0].items()}
+    found |= {f"weight.{name}": value for name, value in whole_state(built.state)[0].items()}
     if ranks.is_first:
         save_file({name: value.contiguous() for name, value in found.items()}, result)
     leave_ranks(ranks)

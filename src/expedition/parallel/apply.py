@@ -10,52 +10,73 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils import _pytree as pytree
 
-from expedition.errors import ProgrammeError
 from expedition.model.omni import ModelOutput, OmniModel
+from expedition.parallel.context import spread_positions
+from expedition.parallel.experts import require_experts, shard_experts, spread_experts
 from expedition.parallel.mesh import Ranks
+from expedition.parallel.pipeline import Elsewhere, Stage, cut, require_stages
+from expedition.parallel.recompute import recompute_layers
+from expedition.parallel.tensor import require_tensor_split, split_layers
+from expedition.plan.runs import ParallelPlan
+from expedition.plan.shapes import ModelShape
 
 if ModelOutput not in pytree.SUPPORTED_NODES:
     # FSDP2 finds the tensors of an output by pytree; without this it would miss the root's backward pass.
     pytree.register_dataclass(ModelOutput)
 
 
-def parallelize(model: OmniModel, ranks: Ranks, dtype: torch.dtype) -> OmniModel:
-    """Spread `model` in place over the ranks' meshes and return it; one rank leaves it as it is.
+def parallelize(model: OmniModel, ranks: Ranks, dtype: torch.dtype) -> list[Stage]:
+    """Spread `model` in place over the ranks' meshes; returns its stages of a pipeline. One rank recomputes only.
 
     Parameters are gathered in `dtype`; masters, gradients and reductions are fp32. Gradients are *sums* over the ranks
     that hold different tokens: each rank differentiates its share of the global loss.
     """
-    if ranks.meshes is None:
-        return model
-    _refuse(ranks)
-    _shard(model, ranks, dtype)
-    return model
+    plan, meshes = ranks.plan, ranks.meshes
+    require_layout(model.config.shape, plan)
+    recompute_layers(model, plan.recompute)
+    if meshes is None:
+        return []
+    stages = cut(model, ranks) if plan.pp > 1 else []
+    spread_positions(model, ranks)
+    split = split_layers(model, meshes.tensor["tp"]) if plan.tp > 1 else []
+    if plan.ep > 1:
+        spread_experts(model, meshes, plan.dispatcher)
+    _shard(model, stages, split, ranks, dtype)
+    return stages
 
 
-def _refuse(ranks: Ranks) -> None:
-    """Raise ProgrammeError for degrees that nothing here applies."""
-    idle = {name: degree for name in ("tp", "cp", "pp", "ep") if (degree := getattr(ranks.plan, name)) > 1}
-    if idle:
-        raise ProgrammeError(
-            f"training runs dp_replicate and dp_shard only, the plan has {idle}",
-            where="parallel",
-            fix="set them to 1, or look at this layout with: expedition train dryrun",
-        )
+def require_layout(shape: ModelShape, plan: ParallelPlan) -> None:
+    """Raise ProgrammeError, with the rule, where a model of this shape cannot be laid out as the plan says."""
+    require_experts(shape, plan)
+    if plan.pp > 1:
+        require_stages(plan, shape)
+    require_tensor_split(plan, shape)
 
 
-def _shard(model: OmniModel, ranks: Ranks, dtype: torch.dtype) -> None:
+def _shard(
+    model: OmniModel, stages: Sequence[Stage], split: Sequence[list[nn.Module]], ranks: Ranks, dtype: torch.dtype
+) -> None:
     """FSDP2: each decoder layer and each encoder is a unit, gathered before it runs and freed after it.
 
     Encoders run on every rank in every step, so all ranks gather alike. The rest (embeddings, final norm, head) is the
-    root's and stays gathered for the loss. `dp_replicate` > 1 is HSDP: gradients are summed over shards, then over
-    copies; a shard degree of 1 is plain replication by the same path.
+    root's and stays gathered for the loss; each stage of a pipeline has its own root. `dp_replicate` > 1 is HSDP:
+    gradients are summed over shards, then over copies; a shard degree of 1 is plain replication by the same path.
     """
     assert ranks.meshes is not None
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
-    for block in [*model.model.layers, model.visual, model.audio_tower]:
-        fully_shard(block, mesh=ranks.meshes.fsdp, mp_policy=policy)
-    fully_shard(model, mesh=ranks.meshes.fsdp, mp_policy=policy)
-    sum_gradients([module for module in model.modules() if isinstance(module, FSDPModule)])
+    roots: Sequence[nn.Module] = stages or [model]
+    if ranks.plan.ep > 1:
+        shard_experts(model, ranks.meshes, policy)
+    for group in split:
+        fully_shard(group, mesh=ranks.meshes.tensor_fsdp, mp_policy=policy)
+    blocks = [*model.model.layers, model.visual, model.audio_tower]
+    for unit in [*(block for block in blocks if not isinstance(block, Elsewhere)), *roots]:
+        fully_shard(unit, mesh=ranks.meshes.fsdp, mp_policy=policy)
+    sum_gradients([module for root in roots for module in root.modules() if isinstance(module, FSDPModule)])
+    for stage in stages:
+        # Micro-batches pass one after the other, and torch's zero bubble finds weights by the gathered parameters.
+        assert isinstance(stage, FSDPModule)
+        stage.set_reshard_after_forward(False)
 
 
 def sum_gradients(units: Sequence[FSDPModule]) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -23,6 +24,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from expedition.errors import UsageError
+from expedition.parallel.joining import meet
 from expedition.plan.runs import ParallelPlan
 
 
@@ -36,6 +38,8 @@ class Meshes:
     sparse: DeviceMesh
     tokens: DeviceMesh
     """All ranks of this rank's pipeline stage as one axis: they hold different tokens."""
+    rows: DeviceMesh
+    """The ranks that read the same sequences (of one pipeline stage): cp × tp as one axis."""
     copies: DeviceMesh
     """The ranks that read different sequences: dp_replicate × dp_shard as one axis."""
 
@@ -95,6 +99,14 @@ class Ranks:
         dist.all_reduce(total, group=self.meshes.tokens.get_group())
         return total
 
+    def merge_stages(self, values: dict[str, float]) -> dict[str, float]:
+        """What the ranks of this rank's pipeline know, together; a collective where there are several."""
+        if self.meshes is None or self.plan.pp == 1:
+            return values
+        found: list[Any] = [None] * self.plan.pp
+        dist.all_gather_object(found, values, group=self.meshes.data.get_group("pp"))
+        return {name: value for part in found for name, value in part.items()}
+
     def any(self, flag: bool) -> bool:
         """Whether any rank says so; every rank gets the same answer."""
         if self.meshes is None:
@@ -112,7 +124,7 @@ class Ranks:
 def join_ranks(plan: ParallelPlan, device: torch.device) -> Ranks:
     """Join the process group that torchrun describes in the environment, or be the only rank without one.
 
-    Raises UsageError when the number of processes is not the plan's.
+    Raises UsageError when the number of processes is not the plan's, Interrupted when a rank does not come in time.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world != plan.world:
@@ -124,7 +136,9 @@ def join_ranks(plan: ParallelPlan, device: torch.device) -> Ranks:
     if world == 1:
         return Ranks(rank=0, world=1, plan=plan)
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        rank = int(os.environ["RANK"])
+        store = meet(rank, world, plan.join_timeout_s)
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", store=store, rank=rank, world_size=world)
     return Ranks(dist.get_rank(), world, plan, lay_meshes(plan, device.type))
 
 
@@ -145,6 +159,7 @@ def lay_meshes(plan: ParallelPlan, device_type: str) -> Meshes:
         tensor=view((*outer, plan.dp_shard * plan.cp, plan.tp), (*outer_names, "dp_shard_cp", "tp")),
         sparse=view((*outer, inner // plan.ep, plan.ep), (*outer_names, "edp", "ep")),
         tokens=flat["dp_replicate", "shard"]._flatten("tokens"),
+        rows=data["cp", "tp"]._flatten("rows"),
         copies=data["dp_replicate", "dp_shard"]._flatten("copies"),
     )
 

@@ -13,11 +13,12 @@ from torch.distributed.tensor import DTensor
 from expedition.parallel.mesh import Ranks
 
 
-def squared_norm(tensors: Iterable[Tensor], ranks: Ranks) -> Tensor:
+def squared_norm(tensors: Iterable[Tensor], ranks: Ranks, *, of_stage: bool = False) -> Tensor:
     """Sum of squares of all values of `tensors`, fp32 scalar, the same on every rank. A collective.
 
     A tensor's local squares are summed over exactly those mesh axes on which it is sharded: what is replicated counts
-    once. Stages of a pipeline hold different tensors, so their sums are added. Raises ValueError for no tensor at all.
+    once. Ranks of a pipeline hold different tensors, so their sums are added, unless it is the norm `of_stage`s of this
+    rank alone. Raises ValueError for no tensor at all.
     """
     squares: dict[tuple[str, ...], list[Tensor]] = {}
     meshes: dict[tuple[str, ...], DeviceMesh] = {}
@@ -36,7 +37,8 @@ def squared_norm(tensors: Iterable[Tensor], ranks: Ranks) -> Tensor:
         for axis in axes:
             dist.all_reduce(part, group=meshes[axes].get_group(axis))
         total = total + part
-    dist.all_reduce(total, group=ranks.meshes.data.get_group("pp"))
+    if not of_stage:
+        dist.all_reduce(total, group=ranks.meshes.data.get_group("pp"))
     return total
 
 

@@ -25,13 +25,15 @@ def shard_dim(placement: Placement) -> int | None:
     raise ValueError(f"{placement} says nothing of which elements a rank holds")
 
 
-def held_indices(tensor: Tensor, coordinate: Sequence[int] | None = None) -> list[Tensor]:
-    """Global index along each dimension of the elements that a rank holds, int64 on the CPU.
+def held_indices(
+    tensor: Tensor, coordinate: Sequence[int] | None = None, device: torch.device | None = None
+) -> list[Tensor]:
+    """Global index along each dimension of the elements that a rank holds, int64 on `device` (None: the CPU).
 
     The rank at `coordinate` of the tensor's mesh, this one for None. A rank's part is the product of the vectors, also
     where FSDP2 shards what tensor parallelism has sharded (a strided shard is several stretches of rows).
     """
-    indices = [torch.arange(size) for size in tensor.shape]
+    indices = [torch.arange(size, device=device) for size in tensor.shape]
     if not isinstance(tensor, DTensor):
         return indices
     mesh = tensor.device_mesh
@@ -59,12 +61,13 @@ def _chunks(index: Tensor, parts: int) -> list[Tensor]:
     return [index[piece * size : (piece + 1) * size] for piece in range(parts)]
 
 
-def flat_offsets(tensor: Tensor) -> Tensor:
-    """Row-major offset in the whole tensor of each element that this rank holds: int64, the local part's shape and
-    device."""
-    held = local(tensor)
+def flat_offsets(tensor: Tensor, rows: slice = slice(None)) -> Tensor:
+    """Row-major offset in the whole tensor of each element that this rank holds in `rows` of its part's first
+    dimension: int64, their shape and device."""
+    held = local(tensor)[rows]
     offsets = torch.zeros((), dtype=torch.int64, device=held.device)
-    for dim, index in enumerate(held_indices(tensor)):
+    first, *others = held_indices(tensor, device=held.device)
+    for dim, index in enumerate([first[rows], *others]):
         stride = math.prod(tensor.shape[dim + 1 :])
-        offsets = offsets.unsqueeze(-1) + index.to(held.device) * stride
+        offsets = offsets.unsqueeze(-1) + index * stride
     return offsets.reshape(held.shape)
