@@ -9,11 +9,12 @@
     ├── MissingExtra     2   an optional dependency is not installed; says the install line
     ├── CheckFailed      1   a criterion or check was evaluated and failed
     ├── PausedByRule     3   a stop rule paused the run; an incident holds the evidence
+    ├── PausedByPerson   3   somebody paused the run; says who and why
     ├── Interrupted      4   stopped from outside, everything saved; the same command goes on
     └── ComplianceRefused 5  a source has no valid approval; nothing of it may enter
 
-Exit codes are API (docs/exit-codes.md): 0 done, 1 check fails, 2 wrong input or usage, 3 paused by a rule,
-4 interrupted and resumable, 5 refused by compliance.
+Exit codes are API (docs/exit-codes.md): 0 done, 1 check fails, 2 wrong input or usage, 3 paused, by a rule or a
+person, 4 interrupted and resumable, 5 refused by compliance.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ __all__ = [
     "InputError",
     "Interrupted",
     "MissingExtra",
+    "PausedByPerson",
     "PausedByRule",
     "ProgrammeError",
     "StorageError",
@@ -87,6 +89,12 @@ class CheckFailed(ExpeditionError):
 
 class PausedByRule(ExpeditionError):
     """A stop rule paused the run; an incident was opened and holds the evidence."""
+
+    exit_code = 3
+
+
+class PausedByPerson(ExpeditionError):
+    """Somebody paused the run; what they said is recorded, and a checkpoint is saved."""
 
     exit_code = 3
 

@@ -12,4 +12,4 @@ def programme_with(**runs: RunPlan) -> Programme:
     """The rehearsal preset whose runs are these and whose tiny model is the tests'."""
     plain = load_programme("rehearsal")
     models = {**plain.models, "tiny": tiny_shape()}
-    return plain.model_copy(update={"runs": runs, "models": models})
+    return plain.model_copy(update={"runs": runs, "models": models, "phases": ()})

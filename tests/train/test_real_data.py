@@ -48,6 +48,10 @@ def test_a_run_trains_on_every_kind_and_the_second_version_joins(ws: Workspace) 
     assert {"web", "image-text", "audio-text", "video-text"} <= kinds <= set(KINDS)
     assert float(columns["loss"][-1]) < float(columns["loss"][0]) - 0.3
     assert summary["real_tokens"] < summary["tokens"]
+    read = summary["read"]
+    assert read["tokens"] == summary["real_tokens"], "what the data order says is what the batches held"
+    assert read["error_sequences"] < read["bound_sequences"] and set(read["by_source"]) >= {"sample-web"}
+    assert 0 <= summary["starved_share"] < 1
 
 
 def test_data_without_an_approval_is_refused(tmp_path: Path) -> None:

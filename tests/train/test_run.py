@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import pytest
 from expedition.errors import Interrupted, PausedByRule, UsageError
 from expedition.plan.rules import RulesPlan
 from expedition.plan.runs import RunPlan
+from expedition.train.callbacks.progress import Moment
 from expedition.train.checkpoint import checkpoints, verify
 from expedition.train.reports.status import train_status
 from expedition.train.run import Inputs, train_after_incident, train_run
@@ -50,17 +48,9 @@ def terminate_at(done: int, at: int) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def start(place: Path, run: RunPlan) -> subprocess.Popen[bytes]:
-    plan = place.parent / f"{place.name}.json"
-    plan.write_text(run.model_dump_json())
-    command = [sys.executable, "-m", "tests.train.job", str(place), str(plan)]
-    environment = {**os.environ, "GOMP_SPINCOUNT": "5000", "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
-
-
 def test_a_run_learns_and_leaves_what_gates_read(tmp_path: Path) -> None:
-    told: list[str] = []
-    summary = sail(tmp_path / "w", tiny_run(length="24 steps"), progress=lambda done, total, text: told.append(text))
+    told: list[Moment] = []
+    summary = sail(tmp_path / "w", tiny_run(length="24 steps"), progress=told.append)
     assert summary["finished"] and summary["paused"] is None
     assert summary["loss_last"] < summary["loss_first"] - 0.5
     assert summary["nonfinite_steps"] == 0
@@ -80,37 +70,10 @@ def test_stopped_runs_have_the_losses_and_weights_of_one_that_was_not(tmp_path: 
     sail(tmp_path / "whole", run)
     for steps in (3, 6, 9):
         with pytest.raises(Interrupted):
-            sail(tmp_path / "parts", run, progress=lambda done, total, text, at=steps: terminate_at(done, at))
+            sail(tmp_path / "parts", run, progress=lambda moment, at=steps: terminate_at(moment.done, at))
     sail(tmp_path / "parts", run)
     assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
-
-
-LONG = tiny_run(length="60 steps", checkpoint={"permanent_every": "20 steps", "ephemeral_every": "5 steps"})
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`LONG` without a break."""
-    place = tmp_path_factory.mktemp("whole") / "w"
-    sail(place, LONG)
-    return place
-
-
-@pytest.mark.parametrize(
-    "seen", ["checkpoints/checkpoint_3.8k_tokens/*", "checkpoints/checkpoint_3.8k_tokens/COMPLETE"]
-)
-def test_killed_run_ends_with_the_same_weights(tmp_path: Path, whole: Path, seen: str) -> None:
-    place = tmp_path / "killed"
-    job = start(place, LONG)
-    while job.poll() is None and not list(place.glob(f"runs/main/{seen}")):
-        time.sleep(0.002)
-    job.kill()
-    assert job.wait() == -signal.SIGKILL
-    assert start(place, LONG).wait() == 0
-    assert weights(place) == weights(whole)
-    assert losses(place) == losses(whole)
-    assert read_metrics(Workspace.open(place), "main")["step"].tolist() == list(range(60))
 
 
 def test_a_corrupt_checkpoint_is_passed_over_with_an_event(tmp_path: Path) -> None:
@@ -178,7 +141,7 @@ def test_an_injected_spike_pauses_the_run_and_a_decision_lets_it_go_on(tmp_path:
     assert summary["finished"] and summary["loss_last"] < 1.5
     decision = next(event.fields for event in ws.events_all("train.decision"))
     assert decision["resume_step"] == 60
-    assert decision["skip_steps"] == (incident["step"] + 1 - 60 if skip_data else 0)
+    assert decision["skip"] == ([[60, incident["step"] + 1]] if skip_data else [])
     assert np.isfinite(read_metrics(ws, "main", ["loss"])["loss"]).all()
     assert sail_guarded(place, incident=status["paused"], skip_data=skip_data)["checkpoints"] == summary["checkpoints"]
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Generator, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from expedition.data.loading.assign import assign
 from expedition.data.loading.batch import Batch
+from expedition.data.loading.prefetch import ahead
 from expedition.errors import InputError
 from expedition.model.config import OmniConfig
 from expedition.plan.runs import RunPlan
@@ -65,6 +68,16 @@ class CountingSource:
         rows = np.arange(first, first + self.run.batch_sequences_at(step))
         parts = assign(np.ones(len(rows)), world, self.run.micro_batches)[rank]
         return [self.rows([int(rows[place]) for place in part]) for part in parts]
+
+    def rank_batches(self, start: int, stop: int, rank: int, world: int) -> Generator[list[Batch], None, None]:
+        return ahead(partial(self.rank_batch, rank=rank, world=world), range(start, stop), 2, 1)
+
+    def account(self, stretches: Iterable[tuple[int, int]]) -> dict[str, Any]:
+        tokens: Counter[str] = Counter()
+        for first, end in stretches:
+            for index in range(self.run.sequences_before(first), self.run.sequences_before(end)):
+                tokens[self.media[index % len(self.media)] or "text"] += self.run.sequence_length - 2
+        return {"tokens": tokens.total(), "by_kind": {kind: {"tokens": n} for kind, n in sorted(tokens.items())}}
 
     def fingerprint_at(self, step: int) -> str:
         return f"counting {self.run.sequence_length}"

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expedition.errors import InputError
-from expedition.watch.segments import MetricWriter, ranks, read_metrics, read_vectors, runs
+from expedition.watch.segments import MetricWriter, attempts, ranks, read_metrics, read_vectors, runs
 from expedition.workspace import Workspace
 
 
@@ -146,3 +146,18 @@ def test_the_newest_attempt_wins_for_every_step(
                 expected[step] = float(attempt)
     columns = read_metrics(ws, "main")
     assert dict(zip(columns["step"].tolist(), columns["loss"].tolist(), strict=True)) == expected
+
+
+def test_rows_of_an_abandoned_line_do_not_come_back_where_the_new_one_writes_fewer(tmp_path: Path) -> None:
+    ws = Workspace.open(tmp_path / "w", create=True)
+    with MetricWriter(ws, "main", from_step=0) as writer:
+        for step in (3, 7, 9):
+            writer.append(step, step + 1, {"loss": float(step)})
+    with MetricWriter(ws, "main", from_step=8) as writer:
+        writer.append(11, 12, {"loss": 11.5})
+    assert read_metrics(ws, "main")["step"].tolist() == [3, 7, 11], "row 9 is of the line that was left at step 8"
+    found = [(a.number, a.from_step, a.last_step, a.rows, a.kept_rows) for a in attempts(ws, "main")]
+    assert found == [(1, 0, 9, 3, 2), (2, 8, 11, 1, 1)]
+    assert read_metrics(ws, "main", ["loss"], attempt=1)["loss"].tolist() == [3.0, 7.0, 9.0]
+    with pytest.raises(InputError, match="no attempt 3"):
+        read_metrics(ws, "main", attempt=3)

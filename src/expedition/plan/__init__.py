@@ -7,7 +7,7 @@ Verbs (all that other rooms may call):
     dump_programme(programme) -> YAML text                    loading it again gives an equal programme
     Programme, PRESETS                                        the value and the presets' names
 Seams: none: a new knob is a field of a section, beside the others of its owner.
-Imports: errors.  Imported by: every room above.
+Imports: errors, workspace (recorded.py).  Imported by: every room above.
 Reads / writes in the workspace: programme.yaml.
 Invariants: presets round-trip [test_presets_round_trip]; each bad file names its line and remedy
     [test_bad_programme_files]; the criteria table equals the record list [test_criteria_match_the_table].
@@ -16,13 +16,17 @@ Read in this order:
     schedule.py    weeks, tasks, milestones
     data.py        mix, sources, stages, tokenizer
     media.py       tokens of pictures, clips, sounds
+    positions.py   rotary positions
     shapes.py      model shapes
+    phases.py      which run starts from which
+    loading.py     how batches are made ahead
     runs.py        training runs
     rules.py       stop rules
     cluster.py     machines and prices
     criteria.py    acceptance criteria
     evaluation.py  tasks, release
     load.py        presets, overrides, errors
+    recorded.py    plans of forks
     yaml_lines.py  YAML with line numbers
     overlay.py     one file on another, lines kept
     difference.py  what differs between two programmes

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from expedition.plan.section import Section
 
-Kind = Literal["web", "code", "books", "image-text", "video-text", "audio-text", "driving", "synthetic"]
+Kind = Literal["web", "code", "books", "image-text", "video-text", "audio-text", "driving", "synthetic", "chat"]
 
 LicenceClass = Literal["permissive", "copyleft", "restricted", "unknown"]
 

@@ -34,9 +34,9 @@ def load_programme(source: str | Path = DEFAULT_PRESET, overrides: list[str] | N
     """
     path = preset_path(source) if isinstance(source, str) and "/" not in source and "." not in source else Path(source)
     tree, lines = _read(path, ())
-    for override in overrides or []:
-        changed = _override(tree, override)
-        lines.lines[changed], lines.files[changed] = 0, f"--set {override}"
+    for text in overrides or []:
+        changed = override(tree, text)
+        lines.lines[changed], lines.files[changed] = 0, f"--set {text}"
     return validate(tree, lines, str(path))
 
 
@@ -87,7 +87,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], Lines]:
     return overlay(base, base_lines, tree, lines)
 
 
-def _override(tree: dict[str, Any], text: str) -> tuple[Any, ...]:
+def override(tree: dict[str, Any], text: str) -> tuple[Any, ...]:
     """Apply one `--set a.b=c` and return the path that it changed; the value is YAML. Raises ProgrammeError."""
     path, equals, raw = text.partition("=")
     where = f"--set {text}"

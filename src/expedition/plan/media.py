@@ -37,6 +37,9 @@ class MediaRule(Section):
     """Frames a second that are sampled where the clip is short enough."""
     position_id_per_seconds: int = Field(default=13, ge=1)
     """Temporal MRoPE positions a second of video or audio."""
+    audio_in_video: bool = Field(default=False, exclude_if=lambda interleaved: not interleaved)
+    """Whether a sound that directly follows its clip is interleaved with the clip's frames by time, as transformers'
+    `use_audio_in_video` does; false sets it after the clip."""
     mel_bins: int = Field(default=128, ge=8)
     """Mel bands of the audio front end."""
     sample_rate: int = Field(default=16_000, ge=8_000)
@@ -93,6 +96,14 @@ class MediaRule(Section):
     def video_tokens(self, frames: int, height: int, width: int) -> int:
         """Tokens of a clip, without its start and end tokens."""
         return self.grid_tokens(self.video_grid(frames, height, width))
+
+    def video_time_step(self, frames_per_s: float) -> int:
+        """Positions between two temporal patches of a clip sampled at `frames_per_s` (> 0): whole, at least 1."""
+        return max(1, round(self.temporal_patch / frames_per_s * self.position_id_per_seconds))
+
+    def second_per_grid(self, time_step: int) -> float:
+        """Seconds between two temporal patches, as transformers' `second_per_grids` must hold them for `time_step`."""
+        return time_step / self.position_id_per_seconds
 
     def audio_samples(self, samples: int) -> int:
         """Samples kept of a sound."""

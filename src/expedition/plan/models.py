@@ -11,6 +11,7 @@ from expedition.plan.criteria import CriterionPlan, GatePolicy
 from expedition.plan.data import DataPlan
 from expedition.plan.evaluation import EvaluationPlan, ReleasePlan
 from expedition.plan.media import MediaRule
+from expedition.plan.phases import chain_problem
 from expedition.plan.rules import RulesPlan
 from expedition.plan.runs import RunPlan
 from expedition.plan.schedule import SchedulePlan
@@ -41,6 +42,8 @@ class Programme(Section):
     """Model shapes by name."""
     runs: dict[str, RunPlan]
     """Training runs by name: poc, 1b, main."""
+    phases: tuple[str, ...] = ()
+    """Runs that follow one another in this order, each starting from the one before it; none is one phase a run."""
     cluster: ClusterPlan
     """Machines, prices, burn-in."""
     rules: RulesPlan = RulesPlan()
@@ -61,6 +64,9 @@ class Programme(Section):
         for name, run in self.runs.items():
             if run.model not in self.models:
                 raise ValueError(f"runs.{name}.model is {run.model!r}; known models: {sorted(self.models)}")
+        problem = chain_problem(self.runs, self.phases)
+        if problem is not None:
+            raise ValueError(problem)
         gates = {milestone.id for milestone in self.schedule.milestones} | {"every"}
         ids = [criterion.id for criterion in self.criteria]
         for criterion in self.criteria:

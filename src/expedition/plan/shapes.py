@@ -15,6 +15,7 @@ from typing import Literal, Self
 import yaml
 from pydantic import Field, model_validator
 
+from expedition.plan.positions import RopePlan, RopeScaling
 from expedition.plan.section import Section
 
 __all__ = ["AudioShape", "ModelShape", "TokenIds", "VisionShape", "preset_shapes"]
@@ -149,6 +150,8 @@ class ModelShape(Section):
     """Whether the head is the transposed embedding table."""
     rope_theta: float = Field(default=1_000_000.0, gt=0)
     """Base of the decoder's rotary frequencies."""
+    rope_scaling: RopeScaling | None = None
+    """How the frequencies are stretched to longer texts; None: not at all."""
     mrope_section: tuple[int, int, int]
     """Rotary frequency pairs that turn with time, row and column; they sum to `head_dim` / 2."""
     norm_eps: float = Field(default=1e-6, gt=0)
@@ -170,6 +173,17 @@ class ModelShape(Section):
     def moe_layers(self) -> tuple[int, ...]:
         """Decoder layers that have experts, in order."""
         return tuple(layer for layer in range(self.layers) if layer not in self.dense_layers)
+
+    def with_positions(self, rope: RopePlan) -> ModelShape:
+        """The same parameters under a run's rotary positions."""
+        scaled = rope.scaling.max_positions if rope.scaling is not None else self.max_positions
+        return self.model_copy(
+            update={
+                "rope_theta": self.rope_theta if rope.theta is None else rope.theta,
+                "rope_scaling": rope.scaling,
+                "max_positions": scaled if rope.max_positions is None else rope.max_positions,
+            }
+        )
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -194,6 +208,8 @@ class ModelShape(Section):
     def _expert_problem(self) -> str | None:
         if self.top_k > self.experts:
             return f"top_k {self.top_k} must be at most experts {self.experts}"
+        if list(self.dense_layers) != sorted(set(self.dense_layers)):
+            return f"dense_layers {self.dense_layers} must rise without repeats"
         if any(not 0 <= layer < self.layers for layer in self.dense_layers):
             return f"dense_layers {self.dense_layers} must lie in 0..{self.layers - 1}"
         if self.dense_layers and not self.dense_inner:

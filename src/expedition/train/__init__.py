@@ -4,38 +4,44 @@ Why a room: what a step is, and how a run survives bad steps, kills and incident
 draws no page and knows no cluster; a run is a function of plan, data, seed and recorded decisions.
 Verbs (all that other rooms may call):
     train_run(ws, programme, name) -> summary       blocking; the same command goes on after a kill; writes runs/<name>/
-    train_after_incident(ws, programme, name, incident)     records the decision, then train_run
-    train_status(ws, programme, name)               steps, loss, pause, checkpoints; reads only
+    train_resume, train_after_incident(ws, programme, name, …)  a pause taken back, an incident decided on; then the same
+    ask_run(ws, run, want, Said), rewind_run(ws, run, to, Skip), fork_run(ws, programme, new, parent)   quick, idempotent
+    train_status(…), outlook_of(ws, programme, name)    where a run stands, what it would do; read only
     load_model(ws, run, name) -> OmniModel          of a checkpoint, hashes checked
     checkpoints(ws, run), newest_intact(ws, run), verify(ws, info)      what there is, and whether it is whole
+    train_phases(ws, programme), describe_phases    runs that start from one another; teach(ws, programme, name)
     proof_of_concept, performance_report, distil    reports/poc.json, performance.json, distillation.json
-Seams: BatchSource (data.loading.Loader, a test's own arrays); Callback (metrics, rules, checkpoint, progress).
+Seams: BatchSource (data.loading.Loader, a test's own arrays); Callback (metrics, rules …; entry points expedition.callbacks).
 Imports: errors, workspace, plan, data.loading, data.tokenizer, watch, model, parallel.  Imported by: voyage, cli.
 Reads: data/.  Writes: runs/<run>/, reports/, incidents/ through watch.
-Invariants: a dropped step changes no bit [test_a_bad_step_leaves_every_bit_unchanged]; a killed run ends with the
-weights
-    of one that was not [test_killed_run_ends_with_the_same_weights]; ranks and one process take the same step
+Invariants: a dropped step changes no bit [test_a_bad_step_leaves_every_bit_unchanged]; a killed run ends as one
+    that was not [test_kills_at_any_moment_change_nothing]; ranks and one process take the same step
     [test_ranks_take_the_step_of_one_process]; no two checkpoints share a name [test_no_two_checkpoints_share_a_name].
 Read in this order:
     trainer.py      the loop
     step.py         one step on one screen
     objective.py    its forward and backward over micro-batches and ranks
+    pipelined.py    the same through the stages of a pipeline
     losses.py       the terms, as shares of the global batch
     compute.py      the model's call in the compute type
     precision.py    bf16, FP8 layers
     bad_step.py     which updates are dropped
-    optimizer.py    AdamW with a select
+    optimizer.py  update/    weights, moments and a select; groups, AdamW, Muon, rounding
     schedule.py     the learning rate
     injection.py    faults made on purpose
     batches.py      where data comes from
     checkpoint.py   folders that are whole or not there
-    saving/         names, writer, snapshot, resume
-    decisions.py    how a paused run goes on
+    saving/         shards, staging, files, agreement, writer, reader, resume
+    decisions.py    how a paused run goes on, rewinds
+    diagnosis.py    what an incident keeps of its step
+    control.py  lost_ranks.py  out_of_memory.py     asked to save, stop, pause; a rank that is gone; what would fit
+    lineage.py  forking.py  starting.py     descent from another run's checkpoint
+    teaching.py  top_k.py  teacher_parts.py     a teacher beside the student, or written down
     callbacks/      what happens around a step
     setup.py        from a plan to a built run
     run.py          all of it, as one verb
     stopwatch.py    the parts of a step
-    reports/        summary, status, proof of concept, performance, distillation
+    reports/        summary, status, phases, proof of concept, performance, distillation
 Try: expedition train --help; pytest tests/train
 """
 
@@ -45,6 +51,13 @@ import importlib
 from typing import Any
 
 _WHERE = {
+    "Said": "control",
+    "Skip": "decisions",
+    "ask_run": "control",
+    "fork_run": "forking",
+    "outlook_of": "reports.outlook",
+    "rewind_run": "decisions",
+    "train_resume": "run",
     "train_run": "run",
     "train_after_incident": "run",
     "train_status": "reports.status",
@@ -54,17 +67,30 @@ _WHERE = {
     "verify": "checkpoint",
     "proof_of_concept": "reports.poc",
     "performance_report": "reports.performance",
+    "describe_phases": "reports.phases",
     "distil": "reports.distill",
+    "teach": "teacher_parts",
+    "train_phases": "reports.phases",
 }
 
 __all__ = [
+    "Said",
+    "Skip",
+    "ask_run",
     "checkpoints",
+    "describe_phases",
     "distil",
+    "fork_run",
     "load_model",
     "newest_intact",
+    "outlook_of",
     "performance_report",
     "proof_of_concept",
+    "rewind_run",
+    "teach",
     "train_after_incident",
+    "train_phases",
+    "train_resume",
     "train_run",
     "train_status",
     "verify",

@@ -5,12 +5,14 @@ Shapes: B batch, S sequence, T = B·S, P patches, C patch values, G grids, M mel
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
+
+from expedition.parallel.sequence import SequenceSplit
 
 if TYPE_CHECKING:
     from expedition.data.loading.batch import Batch
@@ -26,6 +28,14 @@ class BatchSource(Protocol):
         """The micro-batches of one of `world` data ranks, in order; every rank gets the same number of them."""
         ...
 
+    def rank_batches(self, start: int, stop: int, rank: int, world: int) -> Generator[Sequence[Batch], None, None]:
+        """`rank_batch` of steps start … stop - 1 in order, made ahead in the background until it is closed."""
+        ...
+
+    def account(self, stretches: Iterable[tuple[int, int]]) -> dict[str, Any]:
+        """What the steps first … end - 1 of each stretch read, by kind and source, beside what the mix plans."""
+        ...
+
     def fingerprint_at(self, step: int) -> str:
         """Hash of what the steps before `step` came from; a checkpoint keeps it."""
         ...
@@ -37,19 +47,28 @@ class BatchSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TensorBatch:
-    """A `Batch` on the device. `grid_G3`, `is_video_G` and `mel_lengths_A` stay on the host: shapes depend on them."""
+    """A `Batch` on the device. `grid_G3`, `is_video_G` and `mel_lengths_A` stay on the host: shapes depend on them.
+
+    What the model takes is of whole rows; what the loss takes (labels, kinds, which positions are real) is of this
+    rank's positions, where cp or tp spreads them.
+    """
 
     tokens_BS: Tensor
     labels_BS: Tensor
     positions_3BS: Tensor
     document_BS: Tensor
     kind_BS: Tensor
+    real_BS: Tensor
+    """True at positions that are not padding."""
     patches_PC: Tensor
     grid_G3: Tensor
     is_video_G: Tensor
     mel_MF: Tensor
     mel_lengths_A: Tensor
     real_tokens: int
+    """Positions of this rank that are not padding."""
+    sample_ids: tuple[int, ...] = ()
+    """Global number of each row; -1 for a row that only fills a micro-batch."""
 
     @property
     def model_inputs(self) -> tuple[Tensor, ...]:
@@ -67,26 +86,36 @@ class TensorBatch:
 
     @property
     def real_T(self) -> Tensor:
-        """True at positions that are not padding."""
-        return self.document_BS.flatten() > 0
+        """`real_BS`, flat."""
+        return self.real_BS.flatten()
 
 
-def to_tensors(batch: Batch, device: torch.device, dtype: torch.dtype) -> TensorBatch:
-    """Arrays to tensors; patches and mel frames in the compute type."""
+def to_tensors(
+    batch: Batch, device: torch.device, dtype: torch.dtype, split: SequenceSplit | None = None
+) -> TensorBatch:
+    """Arrays to tensors; patches and mel frames in the compute type. `split` says which positions are this rank's."""
 
     def there(array: object, kind: torch.dtype | None = None) -> Tensor:
         return torch.as_tensor(array).to(device=device, dtype=kind, non_blocking=True)
 
+    def here(array: object) -> Tensor:
+        whole = torch.as_tensor(array)
+        return whole if split is None else split.tokens(whole, 1)
+
+    real_BS = here(batch.document_BS > 0)
+
     return TensorBatch(
         tokens_BS=there(batch.tokens_BS),
-        labels_BS=there(batch.labels_BS),
+        labels_BS=there(here(batch.labels_BS)),
         positions_3BS=there(batch.positions_3BS),
         document_BS=there(batch.document_BS),
-        kind_BS=there(batch.kind_BS),
+        kind_BS=there(here(batch.kind_BS)),
+        real_BS=there(real_BS),
         patches_PC=there(batch.patches_PC, dtype),
         grid_G3=torch.as_tensor(batch.grid_G3),
         is_video_G=torch.as_tensor(batch.is_video_G),
         mel_MF=there(batch.mel_MF, dtype),
         mel_lengths_A=torch.as_tensor(batch.mel_lengths_A),
-        real_tokens=batch.real_tokens,
+        real_tokens=batch.real_tokens if split is None else int(real_BS.sum()),
+        sample_ids=tuple(batch.sample_ids.tolist()),
     )

@@ -16,12 +16,13 @@ from expedition.train.losses import Head
 
 
 class Forward:
-    """Calls the model on a batch. Where nothing is sharded and the compute type is not fp32, parameters are cast for
-    the call, as FSDP2's mixed precision does for sharded ones; their gradients arrive in fp32."""
+    """Calls the model on a batch. Where nothing is sharded and weights are held in another type than the compute type,
+    they are cast for the call, as FSDP2's mixed precision does for sharded ones; gradients arrive in the weights' type."""
 
     def __init__(self, model: OmniModel, dtype: torch.dtype, *, sharded: bool) -> None:
         self.model = model
-        self._cast = None if sharded or dtype == torch.float32 else dtype
+        held = next(model.parameters()).dtype
+        self._cast = None if sharded or held == dtype else dtype
         self._call = _Call(model)
 
     def __call__(self, batch: TensorBatch) -> tuple[ModelOutput, Head]:

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from expedition.model.omni import ModelOutput
 from expedition.parallel.mesh import Ranks
+from expedition.parallel.pipeline import Pipeline
+from expedition.parallel.sequence import sequence_split
 from expedition.plan.runs import RunPlan
 from expedition.train.batches import TensorBatch
 from expedition.train.compute import Forward
@@ -21,12 +23,14 @@ from expedition.train.losses import (
     Head,
     Soft,
     Targets,
+    Teaching,
     TokenLosses,
     balance_loss,
     expert_counts,
     router_z_loss,
     token_losses,
 )
+from expedition.train.top_k import StoredTeacher
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,9 @@ class Parts:
     experts: int
     """E; 0 for a dense model."""
     kind_weights_K: Tensor
-    teacher: Forward | None = None
+    teacher: Forward | StoredTeacher | None = None
+    pipeline: Pipeline | None = None
+    """This rank's stages where the model is cut into them; `forward` cannot be called then."""
 
 
 @dataclass(slots=True)
@@ -58,6 +64,8 @@ class Sums:
     """Σ kind weight over labelled positions of the global batch."""
     real_tokens: Tensor
     """Positions of the global batch that are not padding."""
+    counts_whole: bool = False
+    """`counts_LE` is of the whole step from the beginning."""
 
     @property
     def loss(self) -> Tensor:
@@ -70,19 +78,21 @@ def forward_backward(parts: Parts, batches: Sequence[TensorBatch]) -> Sums:
 
     Each rank differentiates its share of the global loss, and gradients are summed over ranks.
     """
-    sums = _start(parts, batches)
+    sums = start_sums(parts, batches)
+    if parts.run.loss.balance_counts == "exact" and len(batches) > 1 and parts.experts:
+        sums.counts_LE, sums.counts_whole = step_counts(parts, batches), True
     for batch in batches:
         output, head = parts.forward(batch)
         tokens = token_losses(
             head,
             output.hidden_BSH,
-            Targets(batch.labels_BS, batch.kind_BS, parts.kind_weights_K),
+            Targets(batch.labels_BS, batch.kind_BS, parts.kind_weights_K, parts.run.loss.head_z_loss > 0),
             parts.run.loss.chunk_tokens,
             _soft(parts, batch),
         )
-        balance, z = _router_losses(parts, batch, output, sums)
+        balance, z = router_losses(parts, batch, output, sums)
         plan = parts.run.loss
-        objective = _blend(parts.run, tokens) / sums.weight + plan.balance * balance + plan.z_loss * z
+        objective = blend(parts.run, tokens) / sums.weight + plan.balance * balance + plan.z_loss * z
         objective.backward()  # type: ignore[no-untyped-call]
         figures = torch.cat([tokens.sum_K, tokens.count_K, balance.detach()[None], z.detach()[None]])
         kinds = tokens.sum_K.numel()
@@ -92,7 +102,7 @@ def forward_backward(parts: Parts, batches: Sequence[TensorBatch]) -> Sums:
     return sums
 
 
-def _start(parts: Parts, batches: Sequence[TensorBatch]) -> Sums:
+def start_sums(parts: Parts, batches: Sequence[TensorBatch]) -> Sums:
     """Zeros, and the two denominators, which labels alone decide."""
     weights_K = parts.kind_weights_K
     weight = torch.stack([_label_weight(batch, weights_K) for batch in batches]).sum()
@@ -108,19 +118,26 @@ def _label_weight(batch: TensorBatch, weights_K: Tensor) -> Tensor:
     return weights_K[batch.kind_BS[labelled].long()].sum()
 
 
-def _blend(run: RunPlan, tokens: TokenLosses) -> Tensor:
-    if run.teacher is None:
-        return tokens.weighted_sum
-    share = run.teacher.weight
-    return (1 - share) * tokens.weighted_sum + share * tokens.soft_sum
+def blend(run: RunPlan, tokens: TokenLosses) -> Tensor:
+    """What is divided by the batch's weight: cross entropy, a teacher's term, the head's z-loss."""
+    total = tokens.weighted_sum
+    if run.teacher is not None:
+        share = run.teacher.weight
+        total = (1 - share) * tokens.weighted_sum + share * tokens.soft_sum
+    return total + run.loss.head_z_loss * tokens.z_sum if run.loss.head_z_loss else total
 
 
-def _soft(parts: Parts, batch: TensorBatch) -> Soft | None:
+def _soft(parts: Parts, batch: TensorBatch) -> Teaching | None:
     if parts.teacher is None or parts.run.teacher is None:
         return None
+    if isinstance(parts.teacher, StoredTeacher):
+        length, device = batch.tokens_BS.shape[1], batch.labels_BS.device
+        return parts.teacher.of(batch.sample_ids, length, device, sequence_split(parts.ranks))
     with torch.no_grad():
         output, head = parts.teacher(batch)
-    return Soft(_without_gradient(head), output.hidden_BSH, parts.run.teacher.temperature)
+    split, hidden_BSH = sequence_split(parts.ranks), output.hidden_BSH  # the teacher is whole on every rank
+    hidden_BSH = hidden_BSH if split is None else split.tokens(hidden_BSH, 1)
+    return Soft(_without_gradient(head), hidden_BSH, parts.run.teacher.temperature)
 
 
 def _without_gradient(head: Head) -> Head:
@@ -131,14 +148,27 @@ def _without_gradient(head: Head) -> Head:
     return quiet
 
 
-def _router_losses(parts: Parts, batch: TensorBatch, output: ModelOutput, sums: Sums) -> tuple[Tensor, Tensor]:
+def router_losses(parts: Parts, batch: TensorBatch, output: ModelOutput, sums: Sums) -> tuple[Tensor, Tensor]:
     """This micro-batch's shares; adds its global counts to `sums.counts_LE`."""
     zero = torch.zeros_like(sums.z)
     if not output.router:
         return zero, zero
     logits = [router.logits_TE for router in output.router]
-    counts_LE = expert_counts([router.topk_TK for router in output.router], batch.real_T, parts.experts)
-    counts_LE = parts.ranks.sum(counts_LE)
-    sums.counts_LE = counts_LE if not sums.counts_LE.shape[0] else sums.counts_LE + counts_LE
+    if not sums.counts_whole:
+        counts_LE = expert_counts([router.topk_TK for router in output.router], batch.real_T, parts.experts)
+        counts_LE = parts.ranks.sum(counts_LE)
+        sums.counts_LE = counts_LE if not sums.counts_LE.shape[0] else sums.counts_LE + counts_LE
     balance = balance_loss(logits, batch.real_T, sums.counts_LE, sums.real_tokens)
     return balance, router_z_loss(logits, batch.real_T, sums.real_tokens)
+
+
+@torch.no_grad()
+def step_counts(parts: Parts, batches: Sequence[TensorBatch]) -> Tensor:
+    """Assignments of all micro-batches over all ranks [L, E], by a forward pass of each. A collective."""
+    total = parts.kind_weights_K.new_zeros(0, parts.experts)
+    for batch in batches:
+        output, _ = parts.forward(batch)
+        if output.router:
+            counts_LE = expert_counts([router.topk_TK for router in output.router], batch.real_T, parts.experts)
+            total = counts_LE if not total.shape[0] else total + counts_LE
+    return parts.ranks.sum(total)

@@ -8,21 +8,25 @@ from dataclasses import dataclass
 import torch
 
 from expedition.data.records import KINDS
-from expedition.errors import InputError, UsageError
+from expedition.errors import InputError, ProgrammeError, UsageError
 from expedition.model.config import OmniConfig
 from expedition.model.omni import OmniModel
-from expedition.parallel.apply import parallelize, parameter_names
+from expedition.parallel.apply import parallelize, parameter_names, require_layout
 from expedition.parallel.mesh import Ranks
+from expedition.parallel.pipeline import Pipeline
 from expedition.plan.models import Programme
 from expedition.plan.runs import RunPlan
-from expedition.plan.shapes import TokenIds
+from expedition.plan.shapes import ModelShape, TokenIds
 from expedition.train.bad_step import SpikeWindow
 from expedition.train.checkpoint import MODEL, load_state, load_tensors, newest_intact, read_info, verify
 from expedition.train.compute import Forward
 from expedition.train.objective import Parts
-from expedition.train.optimizer import AdamW
+from expedition.train.optimizer import Optimizer, hold_weights
 from expedition.train.precision import apply_fp8, compute_dtype
+from expedition.train.starting import inherited_positions
 from expedition.train.step import TrainState
+from expedition.train.top_k import StoredTeacher
+from expedition.train.update.groups import require_groups_match
 from expedition.workspace import Workspace, layout
 
 
@@ -80,41 +84,47 @@ def model_config(ws: Workspace, programme: Programme, run: RunPlan) -> OmniConfi
         )
     tokenizer = Tokenizer.load(files[0].parent)
     ids = TokenIds.from_tokenizer(tokenizer.special)
-    return OmniConfig.from_plan(programme.models[run.model], programme.media, ids, tokenizer.size)
+    return OmniConfig.from_plan(run_shape(ws, programme, run), programme.media, ids, tokenizer.size)
+
+
+def run_shape(ws: Workspace, programme: Programme, run: RunPlan) -> ModelShape:
+    """The run's model under its own rotary positions, else under those of the run that it starts from.
+
+    Raises ProgrammeError where its sequences are longer than the positions reach.
+    """
+    shape, rope = programme.models[run.model], run.rope
+    if rope is None and run.start_from is not None:
+        rope = inherited_positions(ws, run.start_from)
+    shape = shape if rope is None else shape.with_positions(rope)
+    if run.sequence_length > shape.max_positions:
+        raise ProgrammeError(
+            f"sequences of {run.sequence_length} tokens are longer than the model's max_positions {shape.max_positions}",
+            where="runs.*.sequence_length",
+            fix="give the run rope: {scaling: {kind: yarn, factor: …, original_max_positions: …}}, or shorter sequences",
+        )
+    return shape
 
 
 def build(
-    config: OmniConfig, run: RunPlan, ranks: Ranks, device: torch.device, teacher: Forward | None = None
+    config: OmniConfig, run: RunPlan, ranks: Ranks, device: torch.device, teacher: Forward | StoredTeacher | None = None
 ) -> Built:
     """Model, optimiser and empty state. Every rank builds the same weights, then keeps its share."""
+    require_layout(config.shape, run.parallel)
     dtype = compute_dtype(run.precision)
     model = OmniModel(config, seed=run.seed).to(device)
     fp8 = apply_fp8(model, run.precision.fp8) if run.precision.fp8.modules else []
-    parallelize(model, ranks, dtype)
-    optimizer = AdamW(parameter_names(model), run.optimizer)
+    hold_weights(model, run.optimizer)
+    require_groups_match(parameter_names(model), run.optimizer)
+    stages = parallelize(model, ranks, dtype)
+    optimizer = Optimizer(parameter_names(model), run.optimizer, run.seed)
     shape = config.shape
     weights_K = torch.tensor([run.loss.kind_weights.get(kind, 1.0) for kind in KINDS], device=device)
     counters_LE = torch.zeros(len(shape.moe_layers), shape.experts, dtype=torch.int64, device=device)
     state = TrainState(0, optimizer, SpikeWindow.empty(run.bad_step, device), counters_LE)
     forward = Forward(model, dtype, sharded=ranks.meshes is not None)
-    parts = Parts(run, ranks, forward, shape.experts, weights_K, teacher)
+    pipeline = Pipeline(stages, ranks, dtype, device) if stages else None
+    parts = Parts(run, ranks, forward, shape.experts, weights_K, teacher, pipeline)
     return Built(parts, state, model, device, dtype, tuple(fp8))
-
-
-def load_teacher(ws: Workspace, run: RunPlan, device: torch.device) -> tuple[Forward, str] | None:
-    """The run's teacher and the name of its checkpoint; None for a run without one. Raises UsageError if it is
-    missing."""
-    if run.teacher is None:
-        return None
-    info, _ = newest_intact(ws, run.teacher.run)
-    if info is None:
-        raise UsageError(
-            f"the teacher run {run.teacher.run!r} has no complete checkpoint",
-            where="runs.*.teacher",
-            fix=f"train it first: expedition train run --run {run.teacher.run}",
-        )
-    model = load_model(ws, run.teacher.run, info.name).to(device).eval().requires_grad_(False)
-    return Forward(model, compute_dtype(run.precision), sharded=False), info.name
 
 
 def load_model(ws: Workspace, run: str, name: str | None = None) -> OmniModel:
@@ -136,5 +146,9 @@ def load_model(ws: Workspace, run: str, name: str | None = None) -> OmniModel:
     model.to_empty(device="cpu")
     if config.shape.tied_embeddings:
         model.lm_head.weight = model.model.embed_tokens.weight
-    model.load_state_dict(load_tensors(ws, info, MODEL), strict=False, assign=False)
+    tensors = load_tensors(ws, info, MODEL)
+    parameters = parameter_names(model)
+    if missing := sorted(parameters.keys() - tensors.keys()):
+        raise InputError(f"the checkpoint has no {missing[0]}", where=info.folder)
+    tensors.fill(parameters, convert=True)
     return model

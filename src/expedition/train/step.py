@@ -5,7 +5,7 @@ Shapes: K kinds, L expert layers, E experts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,8 @@ from expedition.train import bad_step
 from expedition.train.batches import TensorBatch
 from expedition.train.injection import learning_rate_factor, spoil_gradients
 from expedition.train.objective import Parts, forward_backward
-from expedition.train.optimizer import AdamW, clip_scale
+from expedition.train.optimizer import Optimizer, clip_scale
+from expedition.train.pipelined import forward_backward_stages
 from expedition.train.schedule import learning_rate
 from expedition.train.stopwatch import Stopwatch
 
@@ -28,7 +29,7 @@ class TrainState:
 
     step: int
     """Steps done."""
-    optimizer: AdamW
+    optimizer: Optimizer
     """Master weights, moments, count of updates."""
     window: bad_step.SpikeWindow
     counters_LE: Tensor
@@ -59,18 +60,27 @@ class StepResult:
     """Positions that are not padding."""
 
 
+def own_gradients(parts: Parts, parameters: Mapping[str, Tensor]) -> list[Tensor]:
+    """The gradients that this rank counts: a table that two stages of a pipeline hold counts on its owner."""
+    borrowed = parts.pipeline.borrowed if parts.pipeline is not None else ()
+    found = ((name, parameter.grad) for name, parameter in parameters.items())
+    return [gradient for name, gradient in found if gradient is not None and name not in borrowed]
+
+
 def train_step(
     parts: Parts, state: TrainState, batches: Sequence[TensorBatch], faults: Sequence[Injection], watch: Stopwatch
 ) -> StepResult:
     """Do step `state.step` on this rank's micro-batches and advance `state`. Every rank returns the same result."""
     run, optimizer = parts.run, state.optimizer
     optimizer.zero_grad()
-    sums = forward_backward(parts, batches)
+    if parts.pipeline is None:
+        sums = forward_backward(parts, batches)
+    else:
+        sums = forward_backward_stages(parts, parts.pipeline, batches)
     watch.lap("forward_backward_s")
 
     spoil_gradients(optimizer.parameters.values(), state.step, faults)
-    gradients = [parameter.grad for parameter in optimizer.parameters.values() if parameter.grad is not None]
-    gradient_norm = squared_norm(gradients, parts.ranks).sqrt()
+    gradient_norm = squared_norm(own_gradients(parts, optimizer.parameters), parts.ranks).sqrt()
     verdict = bad_step.judge(sums.loss, gradient_norm, state.window, run.bad_step)
 
     rate = learning_rate(run, state.step) * learning_rate_factor(state.step, faults)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 
-from expedition.data.loading.prefetch import ahead
+from expedition.parallel.sequence import sequence_split
 from expedition.plan.runs import Injection
 from expedition.train.batches import BatchSource, to_tensors
 from expedition.train.callbacks.callback import Callback, Done, Ending
+from expedition.train.control import Ask, agreed
 from expedition.train.decisions import Decision, data_step
 from expedition.train.injection import spoil_batch
 from expedition.train.objective import Parts
 from expedition.train.step import TrainState, train_step
 from expedition.train.stopwatch import Stopwatch
 
-PREFETCH_STEPS = 2
+if TYPE_CHECKING:
+    from expedition.data.loading.batch import Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +47,12 @@ class Trainer:
     faults: Sequence[Injection] = ()
     device: torch.device = torch.device("cpu")
     dtype: torch.dtype = torch.float32
-    stop_asked: Callable[[], bool] = bool
-    """Whether somebody asked the process to stop; asked after every step."""
+    asked: Callable[[], Ask] = lambda: Ask.NOTHING
+    """What somebody asked this process for; asked before the first step and after every one."""
 
     def train(self) -> Outcome:
-        """Run the loop; callbacks are told the ending, also when a step raises."""
-        outcome = Outcome("interrupted", self.state.step)
+        """Run the loop; callbacks are told the ending, also when a step raises ("failed")."""
+        outcome = Outcome("failed", self.state.step)
         try:
             outcome = self._loop()
         finally:
@@ -59,23 +62,45 @@ class Trainer:
 
     def _loop(self) -> Outcome:
         ranks, total = self.parts.ranks, self.parts.run.total_steps
-        places = [data_step(step, self.decisions) for step in range(self.state.step, total)]
-        read = partial(self.source.rank_batch, rank=ranks.data_rank, world=ranks.data_ranks)
-        watch = Stopwatch(self.device)
-        for place, numpy_batches in zip(places, ahead(read, places, PREFETCH_STEPS, 1), strict=True):
-            spoilt = [spoil_batch(batch, place, self.faults) for batch in numpy_batches]
-            batches = [to_tensors(batch, self.device, self.dtype) for batch in spoilt]
-            watch.lap("data_s")
+        if (early := agreed(ranks, self.asked())) >= Ask.STOP:
+            return Outcome(_ending(early), self.state.step)
+        watch, split = Stopwatch(self.device), sequence_split(ranks)
+        with closing(self._batches()) as made:
+            for place, numpy_batches in made:
+                spoilt = [spoil_batch(batch, place, self.faults) for batch in numpy_batches]
+                batches = [to_tensors(batch, self.device, self.dtype, split) for batch in spoilt]
+                watch.lap("data_s")
 
-            result = train_step(self.parts, self.state, batches, self.faults, watch)
+                result = train_step(self.parts, self.state, batches, self.faults, watch)
 
-            samples = tuple(int(sample) for batch in spoilt for sample in batch.sample_ids)
-            last, asked = self.state.step == total, ranks.any(self.stop_asked())
-            done = Done(result, self.state, batches, samples, watch.step_times(), last, asked)
-            for callback in self.callbacks:
-                if (incident := callback.after_step(done)) is not None:
-                    return Outcome("paused", self.state.step, incident)
-            if asked and not last:
-                return Outcome("interrupted", self.state.step)
-            watch.lap("other_s")
+                samples = tuple(int(sample) for batch in spoilt for sample in batch.sample_ids)
+                last, ask = self.state.step == total, agreed(ranks, self.asked())
+                done = Done(result, self.state, batches, samples, watch.step_times(), last, ask)
+                for callback in self.callbacks:
+                    if (incident := callback.after_step(done)) is not None:
+                        return Outcome("paused", self.state.step, incident)
+                if ask >= Ask.STOP and not last:
+                    return Outcome(_ending(ask), self.state.step)
+                watch.lap("other_s")
         return Outcome("finished", self.state.step)
+
+    def _batches(self) -> Generator[tuple[int, Sequence[Batch]], None, None]:
+        """(place in the data order, this rank's micro-batches) of every step that is left, made ahead by the source."""
+        ranks = self.parts.ranks
+        places = [data_step(step, self.decisions) for step in range(self.state.step, self.parts.run.total_steps)]
+        for first, end in runs_of(places):
+            with closing(self.source.rank_batches(first, end, ranks.data_rank, ranks.data_ranks)) as made:
+                yield from zip(range(first, end), made, strict=True)
+
+
+def runs_of(places: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Stretches of places that follow one another: the first, and the one after the last."""
+    first = 0
+    for number in range(1, len(places) + 1):
+        if number == len(places) or places[number] != places[number - 1] + 1:
+            yield places[first], places[number - 1] + 1
+            first = number
+
+
+def _ending(ask: Ask) -> Ending:
+    return "held" if ask == Ask.PAUSE else "interrupted"

@@ -27,7 +27,9 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("loss/{kind}", "nats/token", "the same over the tokens of one kind of data", "global"),
     Metric("learning_rate", "1", "learning rate of the step", "global"),
     Metric("gradient_norm", "1", "global L2 norm of the gradients before clipping", "global"),
-    Metric("gradient_norm/{part}", "1", "L2 norm of the gradients of one part of the model", "global"),
+    Metric(
+        "gradient_norm/{part}", "1", "L2 norm of the gradients of one group of parameters, before clipping", "global"
+    ),
     Metric("skipped", "1", "1 when the bad-step select kept the old weights, else 0", "global"),
     Metric("nonfinite", "1", "1 when the loss or a gradient of the step was not finite, else 0", "global"),
     Metric("tokens_per_s", "tokens/s", "real tokens of the step over its wall seconds, all ranks", "global"),

@@ -1,8 +1,9 @@
 """Metrics at rest: append-only, immutable Parquet segments, one series a rank, that survive a kill.
 
 A process that writes is an *attempt*. Segments are `runs/<run>/metrics/rank-00000/attempt-0001-000000.parquet`. A
-restart at step k is a new attempt whose first row has step k; the reader then drops every row with step >= k of the
-earlier attempts. Rows that were not flushed when a process died belong to steps after the last checkpoint as long as
+restart at step k, after a kill or a rewind, is a new attempt that begins at k: a reader drops every row with step >= k of
+the earlier attempts, so each step has the row of its last attempt. `attempts` and `read_metrics(…, attempt=n)` show the
+others. Rows that were not flushed when a process died belong to steps after the last checkpoint as long as
 the trainer calls `flush()` before it commits a checkpoint, so they are written again by the next attempt.
 """
 
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from expedition.errors import InputError
+from expedition.errors import InputError, StorageError
 from expedition.workspace import AlreadyExists, layout
 
 if TYPE_CHECKING:
@@ -51,11 +52,21 @@ class MetricWriter:
     """
 
     def __init__(
-        self, ws: Workspace, run: str, rank: int = 0, *, flush_rows: int = 256, flush_interval_s: float = 5.0
+        self,
+        ws: Workspace,
+        run: str,
+        rank: int = 0,
+        *,
+        from_step: int | None = None,
+        flush_rows: int = 256,
+        flush_interval_s: float = 5.0,
     ) -> None:
+        """`from_step`: the step that the attempt begins at; None: that of its first row. Rows of earlier attempts from
+        there on no longer count, though this one may write its first row later."""
         self._ws = ws
         self._run = run
         self._rank = rank
+        self._from_step = from_step
         self._flush_rows = flush_rows
         self._flush_interval_s = flush_interval_s
         self._attempt = 1 + max((s.attempt for s in _segments(ws, run, rank)), default=0)
@@ -89,6 +100,8 @@ class MetricWriter:
                 where=f"{layout.metrics(self._run)} rank {self._rank}",
                 fix="open a new MetricWriter after a resume: it starts a new attempt",
             )
+        if self._from_step is None:
+            self._from_step = step
         if self._clock_zero is None:
             self._clock_zero = time.monotonic() - _kept_time_s(self._ws, self._run, self._rank, step)
         at_s = time.monotonic() - self._clock_zero if time_s is None else time_s
@@ -97,15 +110,24 @@ class MetricWriter:
         self._rows.append(_Row(step, int(tokens), at_s, numbers, arrays))
         self._last_step = step
         if len(self._rows) >= self._flush_rows or time.monotonic() - self._flushed >= self._flush_interval_s:
-            self.flush()
+            self._try_flush()
         return at_s
+
+    def _try_flush(self) -> None:
+        """Flush if the storage takes it. Rows that it refuses stay and are tried again; `flush` itself raises."""
+        try:
+            self.flush()
+        except AlreadyExists:
+            raise
+        except StorageError:
+            return
 
     def flush(self) -> None:
         """Commit the rows so far as one segment. Call it before a checkpoint is committed."""
         self._flushed = time.monotonic()
         if not self._rows:
             return
-        payload = _encode(self._rows)
+        payload = _encode(self._rows, self._from_step or 0)
         while True:
             key = f"{layout.metrics(self._run)}/{_segment_name(self._rank, self._attempt, self._segment)}"
             try:
@@ -160,15 +182,48 @@ def runs(ws: Workspace) -> list[str]:
     return sorted({match[1] for match in names if match})
 
 
-def read_metrics(ws: Workspace, run: str, names: list[str] | None = None, rank: int = 0) -> Columns:
-    """Columns of one rank's series, sorted by step, each step once.
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One process's part of a series: what it wrote, and what of it still counts."""
+
+    number: int
+    """From 1."""
+    from_step: int
+    """Where it began."""
+    last_step: int
+    """Step of its last row."""
+    rows: int
+    kept_rows: int
+    """Rows that no later attempt has done again."""
+
+
+def attempts(ws: Workspace, run: str, rank: int = 0) -> list[Attempt]:
+    """All attempts of one rank's series, oldest first."""
+    import pyarrow.compute as pc
+
+    found = []
+    limit: int | None = None
+    for number, table in sorted(_attempt_tables(ws, run, rank).items(), reverse=True):
+        begin = _from_step(table)
+        kept = table.num_rows if limit is None else int(pc.sum(pc.less(table["step"], limit)).as_py() or 0)
+        found.append(Attempt(number, begin, int(pc.max(table["step"]).as_py()), table.num_rows, kept))
+        limit = begin if limit is None else min(limit, begin)
+    return found[::-1]
+
+
+def read_metrics(
+    ws: Workspace, run: str, names: list[str] | None = None, rank: int = 0, attempt: int | None = None
+) -> Columns:
+    """Columns of one rank's series, sorted by step, each step once: the row of its last attempt.
+
+    `attempt`: all rows of that attempt instead, also those that a later one has done again.
 
     Always `step` int64, `tokens` int64, `time_s` float64; then the asked (default: all) metrics as float64, NaN where a
     row does not have the metric. A run without metrics gives empty columns.
     """
     import pyarrow as pa
 
-    table = _resolved(ws, run, rank)
+    table = _resolved(ws, run, rank) if attempt is None else _attempt_table(ws, run, rank, attempt)
     found = [name for name in table.column_names if not pa.types.is_list(table.schema.field(name).type)]
     wanted = list(_FIXED) + [n for n in (found if names is None else names) if n not in _FIXED]
     columns: Columns = {}
@@ -196,34 +251,52 @@ def read_vectors(
     return steps, np.stack(rows) if rows else np.zeros((0, *shape), np.float64)
 
 
-def _resolved(ws: Workspace, run: str, rank: int) -> pa.Table:
-    """All rows that count: walk attempts from the newest; each keeps its steps below the next attempt's first."""
+def _attempt_tables(ws: Workspace, run: str, rank: int) -> dict[int, pa.Table]:
+    """Each attempt's rows; the schema's metadata holds where it began and the shapes of its vectors."""
     import pyarrow as pa
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    attempts: dict[int, list[pa.Table]] = {}
+    parts: dict[int, list[pa.Table]] = {}
     for segment in _segments(ws, run, rank):
         table = pq.read_table(io.BytesIO(ws.store.read(segment.key)), partitioning=None)
-        attempts.setdefault(segment.attempt, []).append(table)
+        parts.setdefault(segment.attempt, []).append(table)
+    found = {}
+    for number, tables in parts.items():
+        shapes = {name: shape for table in tables for name, shape in _shapes(table.schema.metadata).items()}
+        whole = pa.concat_tables([t.replace_schema_metadata(None) for t in tables], promote_options="default")
+        found[number] = whole.replace_schema_metadata(_metadata(shapes, _from_step(tables[0])))
+    return found
+
+
+def _attempt_table(ws: Workspace, run: str, rank: int, attempt: int) -> pa.Table:
+    tables = _attempt_tables(ws, run, rank)
+    if attempt not in tables:
+        raise InputError(
+            f"run {run} has no attempt {attempt}",
+            where=f"{layout.metrics(run)} rank {rank}",
+            fix=f"attempts: {', '.join(map(str, sorted(tables))) or 'none'}",
+        )
+    return tables[attempt].sort_by("step")
+
+
+def _resolved(ws: Workspace, run: str, rank: int) -> pa.Table:
+    """All rows that count: walk attempts from the newest; each keeps its steps below where a later one began."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     kept: list[pa.Table] = []
     shapes: dict[str, tuple[int, ...]] = {}
     limit: int | None = None
-    for attempt in sorted(attempts, reverse=True):
-        tables = attempts[attempt]
-        for table in tables:
-            shapes.update(_shapes(table.schema.metadata))
-        whole = pa.concat_tables([t.replace_schema_metadata(None) for t in tables], promote_options="default")
-        if limit is not None:
-            whole = whole.filter(pc.less(whole["step"], limit))
-        first = int(pc.min(pa.concat_tables(tables, promote_options="default")["step"]).as_py())
-        limit = first if limit is None else min(limit, first)
-        kept.append(whole)
+    for _, table in sorted(_attempt_tables(ws, run, rank).items(), reverse=True):
+        shapes.update(_shapes(table.schema.metadata))
+        begin = _from_step(table)
+        kept.append(table if limit is None else table.filter(pc.less(table["step"], limit)))
+        limit = begin if limit is None else min(limit, begin)
     if not kept:
         return pa.table({"step": pa.array([], pa.int64()), "tokens": pa.array([], pa.int64()),
                          "time_s": pa.array([], pa.float64())})  # fmt: skip
-    table = pa.concat_tables(kept[::-1], promote_options="default").sort_by("step")
-    return table.replace_schema_metadata(_shape_metadata(shapes))
+    whole = pa.concat_tables([t.replace_schema_metadata(None) for t in kept[::-1]], promote_options="default")
+    return whole.sort_by("step").replace_schema_metadata(_metadata(shapes, limit or 0))
 
 
 def _kept_time_s(ws: Workspace, run: str, rank: int, step: int) -> float:
@@ -232,7 +305,7 @@ def _kept_time_s(ws: Workspace, run: str, rank: int, step: int) -> float:
     return float(before[-1]) if before.size else 0.0
 
 
-def _encode(rows: list[_Row]) -> bytes:
+def _encode(rows: list[_Row], from_step: int) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -249,15 +322,24 @@ def _encode(rows: list[_Row]) -> bytes:
         shapes[name] = next(array.shape for array in present if array is not None)
         flat = [None if array is None else array.ravel().tolist() for array in present]
         arrays[name] = pa.array(flat, pa.list_(pa.float64()))
-    table = pa.table(arrays).replace_schema_metadata(_shape_metadata(shapes))
+    table = pa.table(arrays).replace_schema_metadata(_metadata(shapes, from_step))
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
     return sink.getvalue()
 
 
-def _shape_metadata(shapes: Mapping[str, tuple[int, ...]]) -> dict[bytes, bytes]:
+def _metadata(shapes: Mapping[str, tuple[int, ...]], from_step: int) -> dict[bytes, bytes]:
     pairs = {f"shape:{name}": ",".join(map(str, shape)) for name, shape in shapes.items()}
-    return {key.encode(): value.encode() for key, value in {"schema": SCHEMA, **pairs}.items()}
+    pairs |= {"schema": SCHEMA, "from_step": str(from_step)}
+    return {key.encode(): value.encode() for key, value in pairs.items()}
+
+
+def _from_step(table: pa.Table) -> int:
+    """Where an attempt began; its first row's step where the segment does not say."""
+    import pyarrow.compute as pc
+
+    said = (table.schema.metadata or {}).get(b"from_step")
+    return int(said) if said is not None else int(pc.min(table["step"]).as_py())
 
 
 def _shapes(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[int, ...]]:

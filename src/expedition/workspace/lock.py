@@ -14,11 +14,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from expedition.errors import WorkspaceBusy
+from expedition.errors import StorageError, WorkspaceBusy
 from expedition.workspace.hashes import canonical_json
 from expedition.workspace.layout import LEASES
 from expedition.workspace.store import AlreadyExists, NotFound, Store
@@ -81,7 +82,8 @@ class Lease:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-            self._store.write(self._key(self.token), self._body(released=True))
+            with suppress(StorageError):  # the lease of a process that is gone ends by itself
+                self._store.write(self._key(self.token), self._body(released=True))
 
     def __enter__(self) -> Lease:
         return self.acquire()
@@ -127,7 +129,8 @@ class Lease:
 
     def _renew(self) -> None:
         while not self._stop.wait(RENEW_S):
-            self._store.write(self._key(self.token), self._body(released=False))
+            with suppress(StorageError):  # tried again at the next turn; a lease that stays unrenewed expires
+                self._store.write(self._key(self.token), self._body(released=False))
 
 
 def _process_start(pid: int) -> int | None:

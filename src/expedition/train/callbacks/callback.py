@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from expedition.train.batches import TensorBatch
+from expedition.train.control import Ask
 from expedition.train.step import StepResult, TrainState
 
-Ending = Literal["finished", "paused", "interrupted"]
+Ending = Literal["finished", "paused", "held", "interrupted", "failed"]
+"""paused: by a rule; held: by a person; failed: a step raised, so no collective may be begun any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +26,13 @@ class Done:
     """Seconds by part: data_s, forward_backward_s, optimizer_s, other_s, step_s."""
     last: bool
     """The run's last step."""
-    interrupted: bool
-    """Somebody asked the process to stop: save now."""
+    ask: Ask = Ask.NOTHING
+    """What somebody asked of all ranks; from `Ask.SAVE` on a checkpoint of this step is wanted."""
+
+    @property
+    def interrupted(self) -> bool:
+        """The process ends after this step: save now, and wait for it."""
+        return self.ask >= Ask.STOP
 
 
 class Callback(Protocol):

@@ -7,10 +7,12 @@ import math
 import torch
 
 from expedition.data.records import KINDS
+from expedition.parallel.mesh import Ranks
 from expedition.plan.runs import RunPlan
 from expedition.train.callbacks.callback import Done, Ending
 from expedition.train.losses import top_share
 from expedition.train.reports.rate import Rate
+from expedition.train.update.groups import gradient_norms
 from expedition.watch.catalogue import EXPERT_TOKENS
 from expedition.watch.rules import Observation
 from expedition.watch.segments import MetricWriter
@@ -22,8 +24,8 @@ class Metrics:
     `latest` is the row of the step that was just done, for the callbacks after this one; None on a step without a row.
     """
 
-    def __init__(self, run: RunPlan, writer: MetricWriter | None, rate: Rate) -> None:
-        self._run, self._writer, self._rate = run, writer, rate
+    def __init__(self, run: RunPlan, writer: MetricWriter | None, rate: Rate, ranks: Ranks) -> None:
+        self._run, self._writer, self._rate, self._ranks = run, writer, rate, ranks
         self.latest: Observation | None = None
 
     def after_step(self, done: Done) -> str | None:
@@ -32,7 +34,7 @@ class Metrics:
         step = done.result.step
         if (step + 1) % self._run.metrics_every and not done.last:
             return None
-        values = {**scalars(done), **self._rate.figures(done)}
+        values = {**scalars(done), **self._rate.figures(done), **self._group_norms(done)}
         tokens = self._run.tokens_after(step + 1)
         time_s = math.nan
         if self._writer is not None:
@@ -41,6 +43,14 @@ class Metrics:
             time_s = self._writer.append(step, tokens, values, vectors)
         self.latest = Observation(step, tokens, time_s, values)
         return None
+
+    def _group_norms(self, done: Done) -> dict[str, float]:
+        """Where the plan asks for them. A collective."""
+        every, optimizer = self._run.group_norms_every, done.state.optimizer
+        if every is None or (done.result.step + 1) % every:
+            return {}
+        norms = gradient_norms(optimizer.groups, optimizer.plan, self._ranks)
+        return {f"gradient_norm/{group}": norm for group, norm in norms.items()}
 
     def flush(self) -> None:
         """Make rows durable; called before a checkpoint is written."""

@@ -1,35 +1,102 @@
-"""Tells whoever started the run how far it is."""
+"""Tells whoever started the run how far it is and how it does."""
 
 from __future__ import annotations
 
-import math
+import os
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
+
+import torch
 
 from expedition.plan.runs import RunPlan
 from expedition.train.callbacks.callback import Done, Ending
 from expedition.train.callbacks.metrics import Metrics
 
+RECENT_STEPS = 20
+"""The time that is left comes from the mean of so many steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A run after a recorded step. Unknown figures are None."""
+
+    done: int
+    """Steps done."""
+    total: int
+    """Steps in all."""
+    figures: dict[str, float]
+    """The step's metrics by their names in the catalogue."""
+    left_s: float
+    """Seconds to the last step at the rate of the last steps."""
+    memory_bytes: int | None
+    """Most that the accelerator's allocator has held on this rank; without one, what the process holds now."""
+    starved_share: float
+    """Share of this attempt's time that went to waiting for data."""
+    checkpoint: str | None
+    """The last one that this attempt has completed."""
+    incident: str | None
+    """The last alarm of a rule in this attempt."""
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """Loss by kind of data, nats."""
+        return {name.removeprefix("loss/"): v for name, v in self.figures.items() if name.startswith("loss/")}
+
 
 class Listener(Protocol):
-    """Called with steps done, steps in all and a line of text."""
+    """Called on the first rank after every recorded step."""
 
-    def __call__(self, done: int, total: int, text: str) -> None: ...
+    def __call__(self, moment: Moment) -> None: ...
+
+
+Name = Callable[[], str | None]
+"""A name that may change from step to step; None while there is none."""
 
 
 class Progress:
     """Speaks after every recorded row."""
 
-    def __init__(self, run: RunPlan, metrics: Metrics, listener: Listener) -> None:
+    def __init__(self, run: RunPlan, metrics: Metrics, listener: Listener, checkpoint: Name, incident: Name) -> None:
+        """`checkpoint` tells the last complete one, `incident` the last alarm."""
         self._run, self._metrics, self._listener = run, metrics, listener
+        self._checkpoint, self._incident = checkpoint, incident
+        self._recent: deque[float] = deque(maxlen=RECENT_STEPS)
+        self._waited_s = self._spent_s = 0.0
 
     def after_step(self, done: Done) -> str | None:
         """Never pauses a run."""
+        self._recent.append(done.times["step_s"])
+        self._waited_s += done.times["data_s"]
+        self._spent_s += done.times["step_s"]
         row = self._metrics.latest
         if row is not None:
-            loss = row.values.get("loss", math.nan)
-            text = f"loss {loss:.3f}  lr {row.values['learning_rate']:.2e}  {row.values['step_s']:.2f} s a step"
-            self._listener(row.step + 1, self._run.total_steps, text)
+            steps, total = row.step + 1, self._run.total_steps
+            moment = Moment(
+                done=steps,
+                total=total,
+                figures=dict(row.values),
+                left_s=(total - steps) * sum(self._recent) / len(self._recent),
+                memory_bytes=memory_bytes(done.result.loss.device),
+                starved_share=self._waited_s / max(self._spent_s, 1e-9),
+                checkpoint=self._checkpoint(),
+                incident=self._incident(),
+            )
+            self._listener(moment)
         return None
 
     def at_end(self, ending: Ending) -> None:
         """Nothing to do."""
+
+
+def memory_bytes(device: torch.device) -> int | None:
+    """What training holds on this rank: the allocator's most on an accelerator, else the process's resident memory."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")

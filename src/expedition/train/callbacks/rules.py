@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import torch
-
-from expedition.parallel.mesh import Ranks
-from expedition.parallel.norm import squared_norm
 from expedition.train.callbacks.callback import Done, Ending
 from expedition.train.callbacks.metrics import Metrics
-from expedition.train.compute import Forward, activation_statistics
 from expedition.train.decisions import PAUSED
+from expedition.train.diagnosis import diagnose
+from expedition.train.objective import Parts
 from expedition.watch.incidents import open_incident, report_alarm
 from expedition.watch.rules import Alarm, Rule, observe
 from expedition.workspace import Workspace
@@ -27,11 +24,12 @@ class Rules:
         run: str,
         rules: Sequence[Rule],
         metrics: Metrics,
-        ranks: Ranks,
-        forward: Forward,
+        parts: Parts,
     ) -> None:
         self._ws, self._run, self._rules = ws, run, rules
-        self._metrics, self._ranks, self._forward = metrics, ranks, forward
+        self._metrics, self._parts, self._ranks = metrics, parts, parts.ranks
+        self.incident: str | None = None
+        """The last incident that a rule has opened in this attempt."""
 
     def after_step(self, done: Done) -> str | None:
         """The incident that pauses the run, None to go on."""
@@ -41,7 +39,7 @@ class Rules:
         alarms = observe(self._rules, row) if self._ranks.is_first else []
         if not self._ranks.any(bool(alarms)):
             return None
-        diagnosis = self._diagnose(done)
+        diagnosis = diagnose(self._parts, done)
         self._metrics.flush()
         pausing = None
         for alarm in alarms:
@@ -54,7 +52,7 @@ class Rules:
         """Nothing is left open."""
 
     def _open(self, alarm: Alarm, diagnosis: dict[str, Any]) -> str:
-        incident = str(open_incident(self._ws, report_alarm(alarm, self._run, diagnosis))["id"])
+        self.incident = incident = str(open_incident(self._ws, report_alarm(alarm, self._run, diagnosis))["id"])
         self._ws.events("train").append(
             PAUSED if alarm.pauses else "train.alarm",
             run=self._run,
@@ -65,24 +63,3 @@ class Rules:
             began_step=alarm.began_step,
         )
         return incident
-
-    def _diagnose(self, done: Done) -> dict[str, Any]:
-        """Gradient norms by part, activations of the step's batch, ids of its samples. A collective where sharded."""
-        gradients: dict[str, list[torch.Tensor]] = {}
-        for name, parameter in done.state.optimizer.parameters.items():
-            if parameter.grad is not None:
-                gradients.setdefault(part_of(name), []).append(parameter.grad)
-        norms = {part: float(squared_norm(found, self._ranks).sqrt()) for part, found in gradients.items()}
-        activations: dict[str, dict[str, float]] = {}
-        if done.batches:
-            run: Callable[[], object] = lambda: self._forward(done.batches[0])  # noqa: E731
-            activations = activation_statistics(self._forward.model, run)
-        return {"gradients": norms, "activations": activations, "samples": [str(s) for s in done.sample_ids]}
-
-
-def part_of(parameter: str) -> str:
-    """The part of the model that a parameter belongs to: a decoder layer, an encoder, embeddings, head or norm."""
-    pieces = parameter.split(".")
-    if pieces[:2] == ["model", "layers"]:
-        return ".".join(pieces[:3])
-    return pieces[0] if pieces[0] != "model" else ".".join(pieces[:2])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from expedition.errors import StorageError
 from expedition.train.callbacks.callback import Done, Ending
-from expedition.workspace import Workspace
+from expedition.workspace import AlreadyExists, Workspace
 
 WINDOW_S = 5.0
 
@@ -36,13 +37,18 @@ class Windows:
     def _write(self) -> None:
         if not self._steps:
             return
-        self._ws.events("train").append(
-            "train.step_window",
-            run=self._run,
-            first_step=self._steps[0],
-            last_step=self._steps[-1],
-            skipped=sum(int(dropped) for dropped in self._dropped),
-            **self._seconds,
-        )
+        try:
+            self._ws.events("train").append(
+                "train.step_window",
+                run=self._run,
+                first_step=self._steps[0],
+                last_step=self._steps[-1],
+                skipped=sum(int(dropped) for dropped in self._dropped),
+                **self._seconds,
+            )
+        except AlreadyExists:
+            raise
+        except StorageError:
+            return  # a full disk does not end a run: the window grows until it can be written
         self._steps, self._dropped = [], []
         self._seconds = dict.fromkeys(self._seconds, 0.0)

@@ -22,6 +22,7 @@ from expedition.train.losses import IGNORED
 from expedition.train.precision import compute_dtype
 from expedition.train.run import Inputs, dataset_inputs, train_run
 from expedition.train.setup import find_run, load_model
+from expedition.train.teacher_parts import teach
 from expedition.workspace import Workspace, layout
 
 SCHEMA = "train.distillation/1"
@@ -47,6 +48,8 @@ def distil(
     baseline = f"{name}-baseline"
     runs = {**programme.runs, baseline: plan.model_copy(update={"teacher": None})}
     programme = programme.model_copy(update={"runs": runs})
+    if plan.teacher.top_k is not None:
+        teach(ws, programme, name, inputs=inputs)
     for run in (name, baseline):
         train_run(ws, programme, run, progress, inputs)
     source = (inputs or dataset_inputs(ws, programme, name)).source

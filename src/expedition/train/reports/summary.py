@@ -21,9 +21,16 @@ EDGE_STEPS = 10
 
 
 def write_summary(
-    ws: Workspace, programme: Programme, name: str, incident: str | None, device: torch.device, world: int
+    ws: Workspace,
+    programme: Programme,
+    name: str,
+    incident: str | None,
+    device: torch.device,
+    world: int,
+    read: dict[str, Any],
 ) -> dict[str, Any]:
-    """Write and return the summary. `incident` is what paused the run, None if nothing did."""
+    """Write and return the summary. `incident` is what paused the run, None if nothing did; `read` what its steps have
+    read, by kind and source."""
     run = programme.runs[name]
     columns = read_metrics(ws, name)
     done = int(columns["step"][-1]) + 1 if columns["step"].size else 0
@@ -53,6 +60,8 @@ def write_summary(
         "paused": incident,
         "finished": incident is None and done == run.total_steps,
         "step_time_s": step_times(columns),
+        "starved_share": starved_share(columns),
+        "read": read,
         "conditions": conditions(device, run.precision.fp8.modules != ()),
     }
     ws.write_json(layout.run_summary(name), summary, schema=SCHEMA)
@@ -74,6 +83,12 @@ def step_times(columns: Columns) -> dict[str, float | None]:
     """Mean seconds of the parts of a step by short name, and `total`; the first step (set-up) is left out."""
     times = {part.removesuffix("_s"): _mean(series(columns, part)[1:]) for part in PARTS}
     return {**times, "total": _mean(series(columns, "step_s")[1:])}
+
+
+def starved_share(columns: Columns) -> float | None:
+    """Share of the steps' time that went to waiting for data; the first step (set-up) is left out."""
+    waited, spent = series(columns, "data_s")[1:], series(columns, "step_s")[1:]
+    return float(np.nansum(waited) / np.nansum(spent)) if waited.size and np.nansum(spent) > 0 else None
 
 
 def series(columns: Columns, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -65,10 +65,13 @@ function globalView() {
     const chosen = name === "all runs" ? null : name;
     const pick = (metric) => runSeries(metric).filter((s) => !chosen || s.name === chosen);
     const marks = DATA.incidents.filter((i) => chosen && i.run === chosen).map((i) => ({ x: i.step, text: `${i.severity} ${i.rule} at step ${i.step}\n${i.symptom}` }));
+    const attempts = chosen ? DATA.views.global.data[chosen].attempts : [];
+    const resumes = attempts.slice(1).map((a) => ({ x: a.from_step, text: `attempt ${a.number} began at step ${a.from_step}` }));
+    const again = attempts.filter((a) => a.superseded).map((a) => ({ name: `attempt ${a.number}, done again`, x: a.superseded.step, y: a.superseded.loss }));
     const kinds = chosen ? Object.keys(DATA.views.global.data[chosen].series).filter((n) => n.startsWith("loss/")).map((n) => ({ name: n.slice(5), ...points(DATA.views.global.data[chosen].series, n) })) : [];
     const parts = chosen ? ["data_s", "forward_backward_s", "optimizer_s", "other_s"].filter((n) => DATA.views.global.data[chosen].series[n]).map((n) => ({ name: n.replace(/_s$/, "").replace("_", " and "), ...points(DATA.views.global.data[chosen].series, n) })) : [];
     return el("div", { class: "grid" },
-      card("Loss", "nats/token", lineChart(pick("loss"), { unit: "nats/token", marks, width: 860, height: 270 }), "w8"),
+      card("Loss", "nats/token", lineChart([...pick("loss"), ...again], { unit: "nats/token", marks: [...marks, ...resumes], width: 860, height: 270 }), "w8"),
       card("Tokens", "trained", lineChart(pick("tokens"), { unit: "tokens", width: 400, height: 255, zero: true }), "w4"),
       card("Learning rate", "", lineChart(pick("learning_rate"), { width: 400, height: 200, zero: true }), "w4"),
       card("Gradient norm", "before clipping, log", lineChart(pick("gradient_norm"), { width: 400, height: 200, log: true }), "w4"),

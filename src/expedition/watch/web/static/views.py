@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from expedition.watch.catalogue import CATALOGUE, EXPERT_TOKENS
 from expedition.watch.probes import sample_host
-from expedition.watch.segments import Columns, ranks, read_metrics, read_vectors, runs
+from expedition.watch.segments import Attempt, Columns, attempts, ranks, read_metrics, read_vectors, runs
 from expedition.workspace import NotFound, layout
 
 if TYPE_CHECKING:
@@ -45,9 +45,22 @@ def global_view(ws: Workspace, now: float) -> View:
         columns = read_metrics(ws, run)
         if columns["step"].size:
             names = [n for n in columns if _view_of(n) == "global"]
-            data[run] = {"series": thin(columns, names), "summary": _json(ws, layout.run_summary(run))}
+            data[run] = {
+                "series": thin(columns, names),
+                "attempts": [_attempt(ws, run, attempt) for attempt in attempts(ws, run)],
+                "summary": _json(ws, layout.run_summary(run)),
+            }
     counts = [len(ranks(ws, run)) for run in data]
     return View(data, bool(data), _age(ws, (layout.metrics(run) for run in data), now), max(counts, default=0))
+
+
+def _attempt(ws: Workspace, run: str, attempt: Attempt) -> dict[str, Any]:
+    """One process's part, with the loss of the rows that a later one has done again."""
+    found: dict[str, Any] = asdict(attempt)
+    if attempt.kept_rows < attempt.rows:
+        again = read_metrics(ws, run, ["loss"], attempt=attempt.number)
+        found["superseded"] = thin({name: column[attempt.kept_rows :] for name, column in again.items()}, ["loss"])
+    return found
 
 
 def hardware_view(ws: Workspace, now: float) -> View:

@@ -1,0 +1,1 @@
+"""Measurements of training: curves, and what each choice of the optimiser costs."""
