@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKSPACE ?= voyage
 
-.PHONY: venv rehearse test lint bench bench-data bench-quality docs browser clean
+.PHONY: venv rehearse test soak lint bench bench-data bench-quality docs browser clean
 
 venv: $(STAMP)
 
@@ -21,6 +21,10 @@ rehearse: venv
 
 test: venv
 	$(BIN)/python -m pytest
+
+# SOAK="--kills 1000 --seed 7": how often a training process is killed.
+soak: venv
+	$(BIN)/python -m benchmarks.train.soak --kills 200 --command-kills 20 $(SOAK)
 
 lint: venv
 	$(BIN)/ruff check src tests benchmarks examples

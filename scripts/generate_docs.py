@@ -189,7 +189,7 @@ def exit_codes() -> str:
     """Every error class with its exit code."""
     text = "# Exit codes\n\n| code | meaning | errors |\n|---:|---|---|\n| 0 | done | |\n"
     meanings = {
-        1: "a criterion or check fails", 2: "wrong input or usage", 3: "paused by a rule",
+        1: "a criterion or check fails", 2: "wrong input or usage", 3: "paused",
         4: "interrupted and resumable", 5: "refused by compliance",
     }  # fmt: skip
     for code, meaning in meanings.items():

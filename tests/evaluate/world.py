@@ -19,7 +19,7 @@ from expedition.sampleworld.evaluation.heldout import MEDIA_KINDS, TEXT_KINDS, w
 from expedition.sampleworld.evaluation.tasks import TASKS, write_task
 from expedition.sampleworld.parcel import Order
 from expedition.sampleworld.sizes import SIZES
-from expedition.train.checkpoint import Snapshot, write_checkpoint
+from expedition.train.saving.commit import Snapshot, write_checkpoint
 from expedition.workspace import Workspace, layout
 from tests.train.tiny import tiny_run, tiny_shape
 

@@ -24,13 +24,13 @@ GROUPS: dict[str, tuple[str, str]] = {
     "compliance": ("compliance", "Approvals, refusals, revocations; the ledger."),
     "data": ("data", "Build, inspect and compare dataset versions; their order and mix."),
     "tokenizer": ("tokenizer", "Make, show and check the vocabulary and its special tokens."),
-    "model": ("model", "Shapes, parameter and FLOP counts."),
-    "train": ("train", "Run, resume, profile; proof of concept; distillation."),
+    "model": ("model", "Shapes, parameter and FLOP counts, memory."),
+    "train": ("train", "Run, pause, rewind, profile; proof of concept; distillation."),
     "cluster": ("cluster", "Burn-in, drills, nodes, goodput, planner."),
     "watch": ("watch", "Live pages of a workspace; the war room's static page, rules and their replay."),
     "incident": ("incident", "Incidents, their evidence and post-mortems."),
     "evaluate": ("evaluate", "Scores, red team, long context, reports."),
-    "release": ("release", "Build, sign, verify; the stranger's test."),
+    "release": ("release", "Build, export, sign, verify; the stranger's test."),
 }
 """Group name → (module under expedition.cli, one line of help)."""
 

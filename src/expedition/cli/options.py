@@ -40,13 +40,14 @@ def open_session(
 ) -> Session:
     """Open the workspace and the programme.
 
-    The programme is `--programme`, else `--preset`, else the workspace's own resolved copy, else the rehearsal's.
-    Raises ProgrammeError, UsageError, StorageError.
+    The programme is `--programme`, else `--preset`, else the workspace's own resolved copy, else the rehearsal's; with
+    the workspace's forked runs beside its own. Raises ProgrammeError, UsageError, StorageError.
     """
+    from expedition.plan.recorded import with_recorded
     from expedition.workspace import Workspace
 
     ws = Workspace.open(workspace, create=create)
-    return Session(ws, open_programme(ws, programme, preset, sets), Output(json=json))
+    return Session(ws, with_recorded(ws, open_programme(ws, programme, preset, sets)), Output(json=json))
 
 
 def open_programme(

@@ -1,4 +1,4 @@
-"""`expedition release`: build, verify, the stranger's test, the model card."""
+"""`expedition release`: build, export, verify, the stranger's test, the model card."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from expedition.cli.options import JsonOption, PresetOption, ProgrammeOption, SetOption, WorkspaceOption, open_session
 
-app = typer.Typer(help="Build, sign, verify; the stranger's test.", no_args_is_help=True)
+app = typer.Typer(help="Build, export, sign, verify; the stranger's test.", no_args_is_help=True)
 
 RunOption = Annotated[str, typer.Option("--run", help="Name of a run in the programme.")]
 CheckpointOption = Annotated[
@@ -41,6 +41,30 @@ def build(
         session.output.note(f"{done}/{total}  {text}")
 
     session.output.result(build_release(session.ws, session.programme, run, checkpoint, data, tell, key=key))
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[str, typer.Argument(help="Name of a checkpoint, or newest for the newest intact one.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write: new, empty, or an earlier export.")],
+    run: RunOption = "main",
+    dtype: Annotated[str, typer.Option("--dtype", help="Of the weights: float32, bfloat16, float16.")] = "float32",
+    shard_bytes: Annotated[
+        int | None, typer.Option("--shard-bytes", help="Largest weights file; the programme's if not given.", min=1)
+    ] = None,
+    workspace: WorkspaceOption = "voyage",
+    programme: ProgrammeOption = None,
+    preset: PresetOption = None,
+    sets: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """A checkpoint as a folder that transformers, vLLM and SGLang load with their own class; unsigned."""
+    session = open_session(workspace, programme, preset, sets, json)
+    from expedition.release import export_checkpoint
+
+    name = None if checkpoint == "newest" else checkpoint
+    found = export_checkpoint(session.ws, session.programme, run, name, out, dtype=dtype, shard_bytes=shard_bytes)
+    session.output.result(found)
 
 
 @app.command()

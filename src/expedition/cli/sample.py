@@ -45,6 +45,20 @@ def write(
 
 
 @app.command()
+def chats(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder.")],
+    conversations: Annotated[int, typer.Option("--conversations", min=1, help="How many.")] = 400,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal bytes.")] = 7,
+    json: JsonOption = False,
+) -> None:
+    """Write conversations about pictures, sounds and clips to DIR: a data folder for supervised fine-tuning."""
+    from expedition.cli.output import Output
+    from expedition.sampleworld import write_chats
+
+    Output(json=json).result(write_chats(directory, conversations, seed))
+
+
+@app.command()
 def serve(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A sample's folder.")],
     data: Annotated[

@@ -126,7 +126,7 @@ def _await_moment(ws: Workspace, plan: DrillPlan, job: subprocess.Popen[bytes], 
                 fix="drill a longer run, or a smaller after_step",
             )
         events = _events(ws, plan.run, since)
-        saved = [int(e.fields["step"]) for e in events if e.kind.startswith("train.checkpoint")]
+        saved = [int(e.fields["step"]) for e in events if e.kind == "train.checkpoint.complete"]
         reached = saved + [int(e.fields["last_step"]) + 1 for e in events if e.kind == "train.step_window"]
         if saved and max(reached) >= plan.after_step:
             return
@@ -196,7 +196,7 @@ def _restart_s(events: Sequence[Event], broken_at: str) -> float | None:
     for event in events:
         if event.kind == "train.step_window":
             return _between(broken_at, event.time) - float(event.fields["wall_s"])
-        if event.kind.startswith(("train.checkpoint", "train.finished")):
+        if event.kind in ("train.checkpoint.complete", "train.finished"):
             return _between(broken_at, event.time)
     return None
 

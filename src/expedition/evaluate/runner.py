@@ -64,7 +64,7 @@ def evaluate(
     info = find_checkpoint(ws, run, checkpoint)
     tasks = load_tasks(programme, data_folder(ws, data_dir), max_items)
     left_out = heldout_left_out(ws, find_run(programme, run))
-    request = request_of(programme, info.files["model.safetensors"]["sha256"], tasks, max_items, left_out)
+    request = request_of(programme, info.weights_sha256, tasks, max_items, left_out)
     found = read_results(ws, f"{run}-{info.name}")
     if found is not None and found.get("request") == request:
         return found
@@ -132,7 +132,7 @@ def measure(
         "checkpoint": subject.checkpoint.name,
         "step": subject.checkpoint.step,
         "tokens": subject.checkpoint.tokens,
-        "weights_sha256": subject.checkpoint.files["model.safetensors"]["sha256"],
+        "weights_sha256": subject.checkpoint.weights_sha256,
         "model_code": subject.backend.name,
         "tasks": [_plain(result) for result in with_correction(results, plan.significance)],
         "perplexity": perplexity,
@@ -147,7 +147,7 @@ def measure(
             *_short(tasks),
         ],
     }
-    request = request_of(subject.programme, content["weights_sha256"], tasks, max_items, left_out)
+    request = request_of(subject.programme, subject.checkpoint.weights_sha256, tasks, max_items, left_out)
     results_json = {
         **content,
         "request": request,

@@ -88,7 +88,7 @@ def evaluate_all(
 def evaluation_of(subject: Subject, max_items: int | None, progress: Progress | None = None) -> Evaluation:
     """What is on record for exactly this subject and plan, else a new evaluation, recorded."""
     tasks = load_tasks(subject.programme, subject.data_dir, max_items)
-    weights = subject.checkpoint.files["model.safetensors"]["sha256"]
+    weights = subject.checkpoint.weights_sha256
     left_out = heldout_left_out(subject.ws, subject.plan)
     request = request_of(subject.programme, weights, tasks, max_items, left_out)
     results = read_results(subject.ws, subject.name)

@@ -4,6 +4,7 @@ Why a room: whoever gets the model has none of this project's code. What leaves 
 is whole, signed and described, or it is not a release.
 Verbs (all that other rooms may call):
     build_release(ws, programme, run, checkpoint, data_dir) -> report     release/<version>/, reports/release.json
+    export_checkpoint(ws, programme, run, checkpoint, out) -> facts    the folder that transformers loads, alone
     verify_release(folder, public_key) -> facts       hashes and signature of a bare folder; CheckFailed names the file
     stranger_test(ws, programme) -> report            the kit in an empty folder; writes reports/stranger.json
     write_card(ws, programme, run, checkpoint) -> card    the model card as it would be now; writes reports/model-card.md
@@ -16,6 +17,7 @@ Invariants: transformers' own class gives our logits for every modality [test_re
     a card claims nothing that is not on record [test_card_without_evidence_says_so].
 Read in this order:
     build.py            the whole way
+    weights.py          a checkpoint in the layout of transformers' class
     contents.py         what belongs to a release
     sign.py             its signature
     parity.py           against transformers' class
@@ -42,11 +44,13 @@ if TYPE_CHECKING:
     from expedition.release.card import write_card
     from expedition.release.sign import verify_release
     from expedition.release.stranger import stranger_test
+    from expedition.release.weights import export_checkpoint
 
-__all__ = ["build_release", "stranger_test", "verify_release", "write_card"]
+__all__ = ["build_release", "export_checkpoint", "stranger_test", "verify_release", "write_card"]
 
 _HOME = {
     "build_release": "build",
+    "export_checkpoint": "weights",
     "stranger_test": "stranger",
     "verify_release": "sign",
     "write_card": "card",

@@ -20,7 +20,6 @@ from expedition.data.tokenizer import Tokenizer
 from expedition.errors import CheckFailed, InputError, UsageError
 from expedition.evaluate.backends.native import Native
 from expedition.evaluate.subject import data_folder, find_checkpoint, run_tokenizer
-from expedition.model import to_transformers
 from expedition.plan.load import dump_programme
 from expedition.plan.models import Programme
 from expedition.plan.runs import RunPlan
@@ -32,8 +31,9 @@ from expedition.release.parity import Parity, check_parity
 from expedition.release.reproduction import Measurer, Reproduction, choose_reproduction, sample_picture
 from expedition.release.sign import sign_folder, signing_key, verify_release
 from expedition.release.technical_report import technical_report
+from expedition.release.weights import write_weights
 from expedition.train import load_model, verify
-from expedition.train.checkpoint import MODEL, CheckpointInfo, load_tensors
+from expedition.train.checkpoint import CheckpointInfo
 from expedition.train.setup import find_run
 from expedition.workspace import Lease, Workspace, layout
 from expedition.workspace.hashes import sha256_bytes, sha256_file, sha256_json
@@ -122,7 +122,7 @@ def _released(work: _Work) -> dict[str, Any] | None:
     if not (store.exists(f"{work.place}/{SIGNATURE}") and store.exists(manifest_key)):
         return None
     manifest = work.ws.read_json(manifest_key)
-    if manifest.get("weights_sha256") != work.info.files[MODEL]["sha256"]:
+    if manifest.get("weights_sha256") != work.info.weights_sha256:
         raise UsageError(
             f"{work.version} is released already, as {manifest.get('checkpoint')}: a release never changes",
             where=work.place,
@@ -148,7 +148,7 @@ def _build(work: _Work, lease: Lease, key: Path | None, progress: Progress | Non
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     tokenizer = run_tokenizer(work.ws, work.plan)
-    _export(work, folder)
+    write_weights(work.ws, work.programme, work.plan, work.info, work.evidence.config, folder)
     tell("weights", f"{work.info.name}, {work.evidence.counts.total:,} parameters")
     backend = Native(load_model(work.ws, work.info.run, work.info.name).eval(), work.programme.media)
     kit, metric = _kit(work, folder, backend, tokenizer)
@@ -189,19 +189,6 @@ def _build(work: _Work, lease: Lease, key: Path | None, progress: Progress | Non
     return work.ws.read_json(REPORT)
 
 
-def _export(work: _Work, folder: Path) -> None:
-    tokenizer = f"{layout.dataset(work.plan.version_at(0), work.plan.dataset)}/tokenizer"
-    files = [work.ws.store.local(name) for name in work.ws.store.list(tokenizer)]
-    to_transformers(
-        load_tensors(work.ws, work.info, MODEL),
-        work.evidence.config,
-        files[0].parent,
-        folder,
-        work.programme.media,
-        shard_bytes=work.programme.release.shard_bytes,
-    )
-
-
 def _kit(
     work: _Work, folder: Path, backend: Native, tokenizer: Tokenizer
 ) -> tuple[dict[str, bool], Reproduction | None]:
@@ -227,7 +214,7 @@ def _manifest(work: _Work, folder: Path) -> dict[str, Any]:
             "run": work.info.run,
             "checkpoint": work.info.name,
             "checkpoint_manifest_sha256": work.info.manifest_sha256,
-            "weights_sha256": work.info.files[MODEL]["sha256"],
+            "weights_sha256": work.info.weights_sha256,
             "step": work.info.step,
             "tokens": work.info.tokens,
             "programme_hash": _programme_hash(work.programme),

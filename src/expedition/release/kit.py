@@ -7,6 +7,8 @@ from importlib import metadata, resources
 from pathlib import Path
 from string import Template
 
+from expedition.model.processor import call_arguments
+from expedition.plan.media import MediaRule
 from expedition.plan.models import Programme
 from expedition.release.reproduction import Reproduction
 
@@ -65,6 +67,14 @@ def _write_sample(folder: Path, metric: Reproduction | None, picture: tuple[str,
         (folder / name).write_bytes(data)
 
 
+def _processor_call(media: MediaRule) -> str:
+    """The arguments that transformers' processor needs beside the media, as Python, indented."""
+    arguments = call_arguments(media, media.video_fps)["videos_kwargs"]
+    arguments["fps"] = round(arguments["fps"], 12)
+    lines = [f"            {name!r}: {value!r}," for name, value in arguments.items()]
+    return "\n".join(lines)
+
+
 def _words(programme: Programme, metric: Reproduction | None, picture: tuple[str, bytes] | None) -> dict[str, str]:
     name = programme.release.name
     if metric is None:
@@ -85,5 +95,5 @@ def _words(programme: Programme, metric: Reproduction | None, picture: tuple[str
         "image_command": command,
         "metric": number,
         "sample": sample,
-        "positions_per_s": str(programme.media.position_id_per_seconds),
+        "processor_call": _processor_call(programme.media),
     }

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from expedition.data.loading import Batch, make_batch
-from expedition.data.loading.positions import second_per_grid, video_time_step
 from expedition.data.records import PLACEHOLDER, Insert
 from expedition.data.tokenizer import Tokenizer
 from expedition.model import OmniModel
@@ -108,7 +107,7 @@ def transformers_inputs(batch: Batch, media: MediaRule) -> dict[str, Tensor]:
             inputs[values] = batch.patches_PC[moving == flag]
             inputs[grid] = batch.grid_G3[batch.is_video_G == flag]
     if batch.is_video_G.any():
-        seconds = second_per_grid(video_time_step(media.video_fps, media), media)
+        seconds = media.second_per_grid(media.video_time_step(media.video_fps))
         inputs["video_second_per_grid"] = np.full(int(batch.is_video_G.sum()), seconds, dtype=np.float32)
     if len(batch.mel_lengths_A):
         inputs["input_features"] = batch.mel_MF[None]

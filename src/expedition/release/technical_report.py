@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from expedition.plan.runs import OptimizerPlan
 from expedition.release.drawing import curve, scores
 from expedition.release.evidence import Evidence
 from expedition.release.tables import UNKNOWN, kind_table, number, perplexity_table, source_table, table, task_table
@@ -81,7 +82,7 @@ def _training(evidence: Evidence, figures: dict[str, str]) -> str:
     rows = [
         (
             "optimiser",
-            f"AdamW, β = ({plan.optimizer.beta1:g}, {plan.optimizer.beta2:g}), decay {plan.optimizer.weight_decay:g}",
+            _optimiser(plan.optimizer),
         ),
         ("learning rate", f"{rate.kind}, peak {rate.peak:g}, floor {rate.floor:g}, warm-up {rate.warmup}"),
         (
@@ -99,6 +100,17 @@ def _training(evidence: Evidence, figures: dict[str, str]) -> str:
     ]
     drawn = "".join(f"![{path}]({path})\n\n" for path in figures if not path.endswith("scores.svg"))
     return table(("what", "value"), rows) + "\n" + (drawn or "No metrics of this run were found.\n")
+
+
+def _optimiser(plan: OptimizerPlan) -> str:
+    betas = f"AdamW, β = ({plan.beta1:g}, {plan.beta2:g})"
+    rule = (
+        betas if plan.kind == "adamw" else f"Muon, momentum {plan.muon.momentum:g}, for matrices; {betas} for the rest"
+    )
+    types = (
+        "" if (plan.weights, plan.moments) == ("fp32", "fp32") else f", weights {plan.weights}, moments {plan.moments}"
+    )
+    return f"{rule}, decay {plan.weight_decay:g}{types}"
 
 
 def _incidents(evidence: Evidence) -> str:
