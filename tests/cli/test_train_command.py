@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from tests.train.cli_kills import ended_as, kill_until_done, prepare
 
 from expedition.cli.main import run
+from expedition.watch.segments import read_metrics
 from expedition.workspace import Workspace
 
 
@@ -64,3 +68,22 @@ def test_the_steering_verbs_have_the_exit_codes_of_a_pause(ws: Workspace, capsys
     assert "--abandon" in capsys.readouterr().err
     assert run(["train", "rewind", "-w", ws.place, "--to", "2", "--skip", "3-3", "--abandon", *sets]) == 0
     assert run(["train", "run", "-w", ws.place, *sets]) == 0
+
+
+def test_torchrun_as_it_is_starts_ranks_and_one_process_goes_on(tmp_path: Path) -> None:
+    ws = prepare(tmp_path / "w")
+    sets = ["--set", "runs.main.length=4 steps"]
+    spread = ["--set", "runs.main.parallel.tp=2", "--set", "runs.main.parallel.recompute=layers"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m"]
+    # Not --run main: torchrun's own parser takes that for its --run-path.
+    command = [*torchrun, "expedition", "train", "run", "main", "-w", ws.place, *sets, *spread]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, env=one_thread())
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert run(["train", "resume", "main", "-w", ws.place, "--set", "runs.main.length=6 steps"]) == 0
+    steps = read_metrics(ws, "main", ["loss"])["step"].tolist()
+    assert steps == list(range(6))
+    assert run(["train", "run", "main", "--run", "other", "-w", ws.place]) == 2
+
+
+def one_thread() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2] / "src")}

@@ -62,7 +62,7 @@ def test_a_layer_multiplies_quantised_factors_and_keeps_weight_gradients_exact(s
 
 def test_the_policy_chooses_by_name_and_excludes_by_name() -> None:
     run = tiny_run(precision={"fp8": {"modules": ("*_proj", "*.experts"), "exclude": ("*.o_proj",)}})
-    names = build(tiny_config(), run, Ranks(0, 1, None), CPU).fp8_modules
+    names = build(tiny_config(), run, Ranks(0, 1), CPU).fp8_modules
     assert "model.layers.0.self_attn.q_proj" in names
     assert "model.layers.1.mlp.experts" in names
     assert not [name for name in names if name.endswith("o_proj") or "lm_head" in name]
@@ -71,12 +71,12 @@ def test_the_policy_chooses_by_name_and_excludes_by_name() -> None:
 def test_a_pattern_that_names_nothing_is_an_error() -> None:
     run = tiny_run(precision={"fp8": {"modules": ("*.q_prj",)}})
     with pytest.raises(ProgrammeError, match="q_prj"):
-        build(tiny_config(), run, Ranks(0, 1, None), CPU)
+        build(tiny_config(), run, Ranks(0, 1), CPU)
 
 
 def gradients(precision: PrecisionPlan) -> tuple[float, dict[str, torch.Tensor]]:
     run = tiny_run(precision=precision)
-    built = build(tiny_config(), run, Ranks(0, 1, None), CPU)
+    built = build(tiny_config(), run, Ranks(0, 1), CPU)
     batches = [to_tensors(batch, CPU, built.dtype) for batch in CountingSource(run).rank_batch(0, 0, 1)]
     sums = forward_backward(built.parts, batches)
     named = built.state.optimizer.parameters

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Run, pause, rewind, profile; proof of concept; distillation.", no_args_is_help=True)
 
 RunOption = Annotated[str, typer.Option("--run", help="Name of a run in the programme.")]
+NameArgument = Annotated[
+    str | None, typer.Argument(metavar="RUN", help="The same as --run, which torchrun takes for its own --run-path.")
+]
 AfterOption = Annotated[
     str | None, typer.Option("--after-incident", help="Decide that a run paused by a rule goes on: the incident's id.")
 ]
@@ -31,6 +34,15 @@ SkipDataOption = Annotated[
 ]
 ByOption = Annotated[str | None, typer.Option("--by", help="Who asks or decides; the system's user if not given.")]
 WhyOption = Annotated[str, typer.Option("--why", help="Why; kept on record.")]
+
+
+def _named(name: str | None, run: str) -> str:
+    """The run of the two ways to name it."""
+    from expedition.errors import UsageError
+
+    if name is not None and run not in ("main", name):
+        raise UsageError(f"two runs are named: {name} and {run}", fix="name one")
+    return name or run
 
 
 def _said(by: str | None, why: str) -> Said:
@@ -62,6 +74,7 @@ def _sail(session: Session, run: str, said: Said, after_incident: str | None, sk
 
 @app.command()
 def run(
+    name: NameArgument = None,
     run: RunOption = "main",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be trained, and where it would go on; write nothing.")
@@ -84,13 +97,14 @@ def run(
     if dry_run:
         from expedition.train import outlook_of
 
-        session.output.result(outlook_of(session.ws, session.programme, run))
+        session.output.result(outlook_of(session.ws, session.programme, _named(name, run)))
         return
-    _sail(session, run, _said(by, why), after_incident, skip_data, False)
+    _sail(session, _named(name, run), _said(by, why), after_incident, skip_data, False)
 
 
 @app.command()
 def resume(
+    name: NameArgument = None,
     run: RunOption = "main",
     after_incident: AfterOption = None,
     skip_data: SkipDataOption = False,
@@ -104,7 +118,7 @@ def resume(
 ) -> None:
     """Go on with a run that was paused, stopped or killed; takes a person's pause back. A rule's needs --after-incident."""
     session = open_session(workspace, programme, preset, sets, json)
-    _sail(session, run, _said(by, why), after_incident, skip_data, True)
+    _sail(session, _named(name, run), _said(by, why), after_incident, skip_data, True)
 
 
 @app.command()

@@ -217,6 +217,7 @@ def _write_weights(
     def flush() -> None:
         aside = out_dir / f".aside-{len(asides):05d}.safetensors"
         save_file(pending, aside, metadata={"format": "pt"})
+        aside.chmod(0o644)  # safetensors makes it readable by its owner alone
         asides.append(aside)
         names.append(list(pending))
         pending.clear()

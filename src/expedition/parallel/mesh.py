@@ -131,7 +131,7 @@ def join_ranks(plan: ParallelPlan, device: torch.device) -> Ranks:
         raise UsageError(
             f"the plan has {plan.world} ranks and {world} processes were started",
             where="parallel",
-            fix=f"start it with: torchrun --nproc-per-node {plan.world} -m expedition train run …",
+            fix=f"start it with: torchrun --nproc-per-node {plan.world} -m expedition train run RUN …",
         )
     if world == 1:
         return Ranks(rank=0, world=1, plan=plan)

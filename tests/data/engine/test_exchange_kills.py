@@ -40,7 +40,7 @@ def test_kill_in_scatter_and_gather_ends_in_the_same_bytes(tmp_path: Path) -> No
         table = pa.table({"key": keys, "value": chance.integers(0, 1000, 400)})
         write_table(inputs / f"{number}.arrow", table, batch_rows=100)
     assert run("exchange", inputs, tmp_path / "whole") == 0
-    for kill in ("scatter:3", "scatter:9", "gather:1", "gather:3"):
+    for kill in ("scatter:3", "scatter:9", "gather:3", "gather:1"):
         assert run("exchange", inputs, tmp_path / "killed", kill) == -signal.SIGKILL, kill
     assert run("exchange", inputs, tmp_path / "killed") == 0
     assert result(tmp_path / "killed", "gather/part-*") == result(tmp_path / "whole", "gather/part-*") != []

@@ -21,7 +21,7 @@ def commands(programme: Programme, workspace: str) -> list[tuple[str, list[str],
     where = ["--workspace", workspace]
     launch = (
         f"torchrun --nnodes {nodes} --nproc-per-node {per_node} --rdzv-backend c10d --rdzv-endpoint $HEAD:29500 "
-        f"-m expedition train run --run main"
+        f"-m expedition train run main"
     )
     return [
         ("Check the programme", ["expedition programme check"], ["programme", "check"]),
