@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 
 import pytest
 
-from tests.parallel.processes import ROOT
+from tests.parallel.processes import ROOT, free_port
 
 
 def start(world: int, ranks: list[int], timeout_s: float) -> list[subprocess.Popen[str]]:
     """Processes of some ranks of a world; the others never come."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     shared = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
     return [
         subprocess.Popen(

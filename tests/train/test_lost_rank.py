@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from expedition.train.checkpoint import checkpoints
 from expedition.train.run import Inputs, train_run
 from expedition.watch.segments import read_metrics
 from expedition.workspace import Workspace
+from tests.parallel.processes import free_port
 from tests.train.programme import programme_with
 from tests.train.tiny import CountingSource, tiny_config, tiny_run
 
@@ -32,9 +32,7 @@ def plan(ranks: int) -> RunPlan:
 
 
 def start(place: Path, ranks: int) -> list[subprocess.Popen[str]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     written = place.with_name(f"{place.name}-{ranks}.json")
     written.write_text(plan(ranks).model_dump_json())
     shared = {
@@ -43,6 +41,7 @@ def start(place: Path, ranks: int) -> list[subprocess.Popen[str]]:
         "WORLD_SIZE": str(ranks),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": "1",
     }
     command = [sys.executable, "-m", "tests.train.job", str(place), str(written)]
     return [
@@ -85,7 +84,8 @@ def test_the_other_rank_ends_in_time_and_the_run_goes_on_exactly(tmp_path: Path)
     for single in (alone, tmp_path / "whole"):
         inputs = Inputs(CountingSource(plan(1)), tiny_config())
         train_run(Workspace.open(single, create=True), programme_with(main=plan(1)), "main", inputs=inputs)
-    assert all(code == 0 for code, _ in ended(both))
+    how = ended(both)
+    assert [code for code, _ in how] == [0, 0], how
     reference = read_metrics(Workspace.open(tmp_path / "whole"), "main")
     for resumed in (place, alone):
         found = read_metrics(Workspace.open(resumed), "main")

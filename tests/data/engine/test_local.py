@@ -98,8 +98,8 @@ def test_slow_task_has_the_time_that_it_asked_for(tmp_path: Path) -> None:
 def test_mapped_files_do_not_count_as_memory(tmp_path: Path) -> None:
     """Pages of a file belong to everyone: a worker that reads a large table through a map is not ended."""
     with (tmp_path / "large").open("wb") as file:
-        file.truncate(400 << 20)
-    limits = Limits(workers=1, attempts=1, memory_bytes=200 << 20)
+        file.truncate(800 << 20)
+    limits = Limits(workers=1, attempts=1, memory_bytes=400 << 20)
     outcome = map_shards(shard_functions.read_mapped, [Task("t", tmp_path / "large")], tmp_path / "out", limits)[0]
     assert outcome.summary == {"sum": 0}
 

@@ -76,6 +76,17 @@ def test_lost_node_changes_no_byte(
         Call, "give_back", lambda self, attempt: (given_back.append(attempt.task.key), give_back(self, attempt))[1]
     )
     tasks = [Task(f"task-{number}", number) for number in range(24)]
+    map_shards(shard_functions.square, tasks, tmp_path / "local", Limits(workers=0))
+    for number in range(4):
+        # Whether the node has a task in hand when it is killed is the scheduler's affair; within four it has.
+        lose_a_node(cluster, limits, tasks, tmp_path / f"ray-{number}")
+        assert tree_hash(tmp_path / f"ray-{number}") == tree_hash(tmp_path / "local")
+        if given_back:
+            break
+    assert given_back
+
+
+def lose_a_node(cluster: Any, limits: Limits, tasks: list[Task], out: Path) -> None:
     node = cluster.add_node(**NODE)
     cluster.wait_for_nodes()
     start_a_worker(node)
@@ -86,11 +97,8 @@ def test_lost_node_changes_no_byte(
             lost.append(step.done)
             cluster.remove_node(node, allow_graceful=False)
 
-    outcomes = map_shards(shard_functions.slower_square, tasks, tmp_path / "ray", limits, kill)
-    assert lost and len(ray.nodes()) == 2
-    assert given_back and not quarantined(outcomes)
-    map_shards(shard_functions.square, tasks, tmp_path / "local", Limits(workers=0))
-    assert tree_hash(tmp_path / "ray") == tree_hash(tmp_path / "local")
+    outcomes = map_shards(shard_functions.slower_square, tasks, out, limits, kill)
+    assert lost and not quarantined(outcomes)
 
 
 @pytest.mark.parametrize("function", [shard_functions.die_on_three, shard_functions.raise_on_three])
