@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from expedition.model.config import OmniConfig
-from expedition.parallel.apply import full_tensor
 from expedition.parallel.mesh import Ranks, join_ranks, leave_ranks
 from expedition.parallel.sequence import sequence_split
 from expedition.plan.runs import ParallelPlan, RunPlan
@@ -25,7 +24,7 @@ from expedition.train.step import train_step
 from expedition.train.stopwatch import Stopwatch
 from tests.parallel.packed import PackedSource
 from tests.parallel.processes import run_ranks
-from tests.train.state import whole_state
+from tests.train.state import full_tensor, whole_state
 from tests.train.tiny import VOCABULARY, tiny_run, tiny_shape
 
 CPU = torch.device("cpu")

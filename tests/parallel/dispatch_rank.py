@@ -83,6 +83,7 @@ def main() -> None:
     rank, world = dist.get_rank(), dist.get_world_size()
     for case in json.loads(Path(sys.argv[1]).read_text()):
         check(case, rank, world)
+    dist.barrier()
     dist.destroy_process_group()
 
 

@@ -8,14 +8,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from expedition.parallel.apply import full_tensor
 from expedition.parallel.mesh import join_ranks, leave_ranks
 from expedition.plan.runs import RunPlan
 from expedition.train.batches import to_tensors
 from expedition.train.setup import build
 from expedition.train.step import train_step
 from expedition.train.stopwatch import Stopwatch
-from tests.train.state import whole_state
+from tests.train.state import full_tensor, whole_state
 from tests.train.tiny import CountingSource, tiny_config
 
 CPU = torch.device("cpu")

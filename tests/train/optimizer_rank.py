@@ -14,7 +14,6 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 from torch.distributed.tensor.placement_types import _StridedShard
 
-from expedition.parallel.apply import full_tensor
 from expedition.parallel.mesh import join_ranks, leave_ranks
 from expedition.parallel.placement import flat_offsets, local
 from expedition.parallel.sequence import sequence_split
@@ -24,6 +23,7 @@ from expedition.train.optimizer import Optimizer
 from expedition.train.setup import build
 from expedition.train.step import train_step
 from expedition.train.stopwatch import Stopwatch
+from tests.train.state import full_tensor
 from tests.train.tiny import CountingSource, tiny_config, tiny_run
 
 CPU = torch.device("cpu")

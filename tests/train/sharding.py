@@ -19,7 +19,6 @@ from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, 
 from torch.distributed.tensor.placement_types import _StridedShard
 
 from expedition.errors import StorageError
-from expedition.parallel.apply import full_tensor
 from expedition.parallel.mesh import Ranks, lay_meshes
 from expedition.plan.runs import RunPlan
 from expedition.train.checkpoint import MODEL, OPTIMIZER, load_tensors, newest_intact
@@ -30,6 +29,7 @@ from expedition.train.saving.snapshot import restore, state_tensors
 from expedition.train.setup import build
 from expedition.workspace import Workspace
 from expedition.workspace.store import FolderStore
+from tests.train.state import full_tensor
 from tests.train.tiny import tiny_config, tiny_run
 
 SIZES: dict[str, tuple[int, ...]] = {

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
-from expedition.parallel.apply import full_tensor
 from expedition.train.saving.snapshot import state_tensors
 from expedition.train.step import TrainState
+
+
+def full_tensor(value: Tensor) -> Tensor:
+    """The whole of a sharded tensor, on every rank (a collective); a plain tensor itself."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
 
 
 def whole_state(state: TrainState) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

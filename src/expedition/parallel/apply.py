@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils import _pytree as pytree
 
 from expedition.model.omni import ModelOutput, OmniModel
@@ -84,20 +83,6 @@ def sum_gradients(units: Sequence[FSDPModule]) -> None:
     for unit in units:
         unit.set_gradient_divide_factor(1.0)
         unit.set_force_sum_reduction_for_comms(True)
-
-
-def full_tensor(value: torch.Tensor) -> torch.Tensor:
-    """The whole of a sharded tensor, on every rank (a collective); a plain tensor itself."""
-    return value.full_tensor() if isinstance(value, DTensor) else value
-
-
-@torch.no_grad()
-def load_full(target: torch.Tensor, value: torch.Tensor) -> None:
-    """Copy a whole tensor that every rank holds into `target`, keeping each rank's share of it."""
-    if isinstance(target, DTensor):
-        target.copy_(distribute_tensor(value.to(target.device), target.device_mesh, target.placements))
-    else:
-        target.copy_(value)
 
 
 def parameter_names(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from expedition.errors import MissingExtra, ProgrammeError
 from expedition.kernels.grouped_experts import Routing, expert_rows, expert_weights, route, sum_rows
 from expedition.model.dispatch import Dispatched
-from expedition.parallel.dispatch import held_experts
+from expedition.parallel.placement import local
 
 __all__ = ["DeepEPDispatcher"]
 
@@ -37,7 +37,7 @@ class DeepEPDispatcher:
         self._kind: Any = None if buffer is not None else _buffer_type()
 
     def held(self, stacked: Tensor) -> Tensor:
-        return held_experts(stacked)
+        return local(stacked)
 
     def dispatch(self, x_TH: Tensor, topk_TK: Tensor, weight_TK: Tensor) -> Dispatched:
         buffer = self._buffer_for(x_TH)

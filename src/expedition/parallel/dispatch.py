@@ -12,12 +12,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed._functional_collectives import all_to_all_single_autograd
-from torch.distributed.tensor import DTensor
 
 from expedition.kernels.grouped_experts import Routing, expert_rows, expert_weights, permute, route, sum_rows
 from expedition.model.dispatch import Dispatched, TokenDispatcher
+from expedition.parallel.placement import local
 
-__all__ = ["AllToAllDispatcher", "Splits", "held_experts", "make_dispatcher"]
+__all__ = ["AllToAllDispatcher", "Splits", "make_dispatcher"]
 
 
 class Splits(NamedTuple):
@@ -44,7 +44,7 @@ class AllToAllDispatcher:
         self.ranks = dist.get_world_size(group)
 
     def held(self, stacked: Tensor) -> Tensor:
-        return held_experts(stacked)
+        return local(stacked)
 
     def dispatch(self, x_TH: Tensor, topk_TK: Tensor, weight_TK: Tensor) -> Dispatched:
         routing = route(topk_TK, self.experts)
@@ -95,8 +95,3 @@ def _by_expert(splits: Splits) -> tuple[Tensor, Tensor]:
     place_R = torch.empty_like(order_R)
     place_R[order_R] = torch.arange(rows, device=device)
     return order_R, place_R
-
-
-def held_experts(stacked: Tensor) -> Tensor:
-    """The part of a stacked parameter that this rank holds, with its gradient; a plain tensor itself."""
-    return stacked.to_local() if isinstance(stacked, DTensor) else stacked

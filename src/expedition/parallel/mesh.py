@@ -13,9 +13,11 @@ parallelism), so all ranks of a pipeline stage hold different tokens, and sums o
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -26,6 +28,8 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from expedition.errors import UsageError
 from expedition.parallel.joining import meet
 from expedition.plan.runs import ParallelPlan
+
+LEAVE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +169,13 @@ def lay_meshes(plan: ParallelPlan, device_type: str) -> Meshes:
 
 
 def leave_ranks(ranks: Ranks) -> None:
-    """Take the process group down."""
-    if ranks.meshes is not None and dist.is_initialized():
-        dist.destroy_process_group()
+    """Take the process group down, after all ranks have come here or `LEAVE_S` seconds.
+
+    A gloo rank whose peer closes its connections first can be aborted by its own background thread at exit.
+    """
+    if ranks.meshes is None or not dist.is_initialized():
+        return
+    if dist.get_backend() == "gloo":
+        with contextlib.suppress(RuntimeError):  # a peer is gone or stuck: nobody waits for it
+            dist.monitored_barrier(timeout=timedelta(seconds=LEAVE_S))
+    dist.destroy_process_group()

@@ -27,6 +27,7 @@ from torch.distributed.pipelining import (
 from expedition.errors import ProgrammeError
 from expedition.model.omni import OmniModel
 from expedition.parallel.mesh import Ranks
+from expedition.parallel.placement import local
 from expedition.plan.runs import ParallelPlan
 from expedition.plan.shapes import ModelShape
 
@@ -225,7 +226,7 @@ class Pipeline:
             return
         gradient = self.stages[0].model.model.embed_tokens.weight.grad
         assert gradient is not None
-        dist.all_reduce(getattr(gradient, "_local_tensor", gradient), group=self._ends)
+        dist.all_reduce(local(gradient), group=self._ends)
 
 
 def _as_it_is(objective: Tensor, _target: None) -> Tensor:
