@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from expedition.kernels import expert_products, expert_rows, expert_weights, route, sum_rows
-from expedition.kernels.grouped_experts import _grouped, grouped_experts_reference
+from expedition.kernels import expert_layer, expert_products, expert_rows, expert_weights, route, sum_rows
+from expedition.kernels.grouped_experts import Recomputed, _grouped, _layer, grouped_experts_reference
 
 Way = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
@@ -51,8 +51,22 @@ def run(way: Way, tensors: list[Tensor]) -> list[Tensor]:
     return [y, *torch.autograd.grad((y * probe).sum(), [t for t in tensors if t.requires_grad])]
 
 
-@pytest.mark.parametrize("way", [grouped_experts, through(_grouped)], ids=["loop", "grouped"])
-@settings(deadline=None)
+def layer(recompute: Recomputed) -> Way:
+    """The layer as one function."""
+
+    def way(x: Tensor, ids: Tensor, weight: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
+        return _layer(x, weight, route(ids, gate_up.shape[0]), gate_up, down, recompute)
+
+    return way
+
+
+WAYS = {"loop": expert_layer, "grouped": through(_grouped)} | {
+    f"layer-{kind}": layer(kind) for kind in ("both", "rows", "act", "none")
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
+@settings(deadline=None, max_examples=15)
 @given(st.integers(0, 1000), st.integers(1, 40), st.integers(2, 9), st.integers(1, 2))
 def test_experts_equal_reference(way: Way, seed: int, tokens: int, experts: int, top_k: int) -> None:
     """float32, terms up to some tens (silu · up · weight) that may cancel: 1e-4 or 1e-5 of the largest entry.
@@ -68,6 +82,20 @@ def test_experts_repeat_bit_for_bit() -> None:
     tensors = case(3, 500, 8, 2)
     first, again = run(grouped_experts, tensors), run(grouped_experts, tensors)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+def test_loop_of_the_layer_equals_its_parts_bit_for_bit() -> None:
+    tensors = case(5, 60, 6, 2)
+    whole, parts = run(expert_layer, tensors), run(grouped_experts, tensors)
+    assert all(torch.equal(a, b) for a, b in zip(whole, parts, strict=True))
+
+
+def test_layer_refuses_a_second_backward() -> None:
+    tensors = case(0, 8, 4, 2)
+    y = layer("both")(*tensors)
+    y.sum().backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="runs once"):
+        y.sum().backward()
 
 
 def test_gradient_equals_finite_difference() -> None:
@@ -95,12 +123,14 @@ def test_shapes_without_values(device: str) -> None:
     if device == "meta":
         tensors = [t.detach().to("meta").requires_grad_(t.requires_grad) for t in bf16()]
         assert grouped_experts(*tensors).shape == (32, 16)
+        assert expert_layer(*tensors).shape == (32, 16)
         return
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         tensors = [mode.from_tensor(t) for t in bf16()]
-        y = grouped_experts(*tensors)
-        y.sum().backward()
-        assert y.shape == (32, 16)
+        for way in (grouped_experts, expert_layer):
+            y = way(*tensors)
+            y.sum().backward()
+            assert y.shape == (32, 16)
 
 
 @pytest.mark.gpu
@@ -111,7 +141,7 @@ def test_cuda_bf16_equals_float32_reference() -> None:
     on_device = [t.detach().cuda() for t in tensors]
     half = [t.bfloat16().requires_grad_() if t.is_floating_point() else t for t in on_device]
     full = [t.detach().float().requires_grad_() if t.is_floating_point() else t for t in half]
-    y, expected = grouped_experts(*half), grouped_experts_reference(*full)
+    y, expected = expert_layer(*half), grouped_experts_reference(*full)
     y.sum().backward()
     expected.sum().backward()
     for got, want in ((y, expected), *((h.grad, f.grad) for h, f in zip(half, full, strict=True) if h.requires_grad)):

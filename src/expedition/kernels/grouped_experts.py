@@ -1,4 +1,4 @@
-"""Experts: tokens sorted by expert, the products of each expert's rows, and rows back to tokens; deterministic.
+"""Experts: the products of each expert's rows, and the whole layer from tokens to tokens; deterministic.
 
 Shapes: T tokens, H hidden, E experts, K experts a token, F expert inner size, R = T·K routed rows sorted by expert.
 Where rows are sent to other ranks between sorting and products, E and R are those of the rank that multiplies.
@@ -6,24 +6,26 @@ Where rows are sent to other ranks between sorting and products, E and R are tho
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from expedition.kernels.gather_rows import gather_rows
+from expedition.kernels.hopper_check import fits
+from expedition.kernels.hopper_layer import HopperLayer, HopperProducts
 from expedition.kernels.host import is_readable
+from expedition.kernels.once import Once
+from expedition.kernels.routing import Routing, route
+from expedition.kernels.sorted_rows import expert_rows, expert_weights, sum_rows
+from expedition.kernels.sum_rows import gather_sum
+from expedition.kernels.swiglu import weighted_swiglu, weighted_swiglu_gradient
 
-__all__ = [
-    "Routing",
-    "expert_products",
-    "expert_rows",
-    "expert_weights",
-    "grouped_experts_reference",
-    "permute",
-    "route",
-    "sum_rows",
-]
+__all__ = ["Recomputed", "expert_layer", "expert_products", "grouped_experts_reference"]
+
+Recomputed = Literal["both", "rows", "act", "none"]
+"""What the layer's backward pass makes again instead of keeping: gathered rows [R, H], weighted SwiGLU [R, F]."""
 
 
 def grouped_experts_reference(
@@ -39,49 +41,28 @@ def grouped_experts_reference(
     return y_TH
 
 
-class Routing(NamedTuple):
-    """Where rows come from and go to."""
+def expert_layer(
+    x_TH: Tensor,
+    ids_TK: Tensor,
+    weight_TK: Tensor,
+    gate_up_E2FH: Tensor,
+    down_EHF: Tensor,
+    recompute: Recomputed = "both",
+) -> Tensor:
+    """`grouped_experts_reference` for experts that are all here: sort, gather, products, weighted SwiGLU, gather and sum.
 
-    order_R: Tensor
-    """Which of the T·K choices each row is."""
-    place_TK: Tensor
-    """Row of each choice: the inverse of `order_R`. A choice without a row (fewer rows than T·K) has place R."""
-    counts_E: Tensor
-    """Rows of each expert, int64."""
-
-
-def route(ids_TK: Tensor, experts: int) -> Routing:
-    """Sort choices of experts (int64 in 0..E-1) by expert, tokens in order within one: no atomics, no values read."""
-    flat_R = ids_TK.flatten()
-    order_R = torch.argsort(flat_R, stable=True)
-    place_R = torch.empty_like(order_R)
-    place_R[order_R] = torch.arange(order_R.numel(), device=order_R.device)
-    # Not bincount: its result has no shape before it runs, and it is not deterministic on CUDA.
-    counts_E = (flat_R[:, None] == torch.arange(experts, device=flat_R.device)).sum(0)
-    return Routing(order_R, place_R.view_as(ids_TK), counts_E)
-
-
-def expert_rows(x_TH: Tensor, routing: Routing) -> Tensor:
-    """Tokens as rows in expert order [R, H]; the gradient gathers each token's K rows and sums them."""
-    rows_RH: Tensor = _Rows.apply(x_TH, routing.order_R, routing.place_TK)  # type: ignore[no-untyped-call]
-    return rows_RH
-
-
-def expert_weights(weight_TK: Tensor, routing: Routing) -> Tensor:
-    """Weights in expert order [R]."""
-    return permute(weight_TK.flatten(), routing.order_R, routing.place_TK.flatten())
-
-
-def sum_rows(out_RH: Tensor, routing: Routing) -> Tensor:
-    """Each token's K rows summed, in the order of its choices [T, H]; the gradient is rows in expert order."""
-    y_TH: Tensor = _Sum.apply(out_RH, routing.order_R, routing.place_TK)  # type: ignore[no-untyped-call]
-    return y_TH
-
-
-def permute(rows: Tensor, order_R: Tensor, place_R: Tensor) -> Tensor:
-    """`rows[order_R]` of an order and its inverse (place R: in no row); the gradient is a gather too."""
-    permuted: Tensor = _Permute.apply(rows, order_R, place_R)  # type: ignore[no-untyped-call]
-    return permuted
+    CUDA bf16, fake and meta tensors: one function of grouped products, no host synchronisation, no atomics. It keeps
+    `x_TH` and the hidden rows [R, 2F], plus what `recompute` leaves; its backward pass runs once. Everything else: a
+    product an expert, counts read on the host.
+    """
+    routing = route(ids_TK, gate_up_E2FH.shape[0])
+    if _grouped_product_fits(x_TH):
+        if fits(x_TH, gate_up_E2FH, down_EHF):
+            y_TH: Tensor = HopperLayer.apply(x_TH, weight_TK, *routing, gate_up_E2FH, down_EHF)  # type: ignore[no-untyped-call]
+            return y_TH
+        return _layer(x_TH, weight_TK, routing, gate_up_E2FH, down_EHF, recompute)
+    rows_RH, weight_R = expert_rows(x_TH, routing), expert_weights(weight_TK, routing)
+    return sum_rows(expert_products(rows_RH, weight_R, routing.counts_E, gate_up_E2FH, down_EHF), routing)
 
 
 def expert_products(
@@ -89,10 +70,13 @@ def expert_products(
 ) -> Tensor:
     """`down_e(weight_r · silu(gate_e(x_r)) · up_e(x_r))` for rows sorted by expert → [R, H].
 
-    `weight_R` in the rows' dtype. CUDA bf16, fake and meta tensors: one grouped product, group ends stay on the device
-    (no host synchronisation). Everything else: a product an expert, counts read on the host.
+    `weight_R` in the rows' dtype. CUDA bf16, fake and meta tensors: grouped products, group ends stay on the device (no
+    host synchronisation), and the backward pass runs once. Everything else: a product an expert, counts read on the host.
     """
     if _grouped_product_fits(rows_RH):
+        if fits(rows_RH, gate_up_E2FH, down_EHF):
+            y_RH: Tensor = HopperProducts.apply(rows_RH, weight_R, counts_E, gate_up_E2FH, down_EHF)  # type: ignore[no-untyped-call]
+            return y_RH
         return _grouped(rows_RH, weight_R, counts_E, gate_up_E2FH, down_EHF)
     out_RH: Tensor = _ExpertLoop.apply(rows_RH, weight_R, counts_E, gate_up_E2FH, down_EHF)  # type: ignore[no-untyped-call]
     return out_RH
@@ -105,65 +89,101 @@ def _grouped_product_fits(rows_RH: Tensor) -> bool:
     return not is_readable(rows_RH)
 
 
+def _layer(
+    x_TH: Tensor, weight_TK: Tensor, routing: Routing, gate_up_E2FH: Tensor, down_EHF: Tensor, recompute: Recomputed
+) -> Tensor:
+    y_TH: Tensor = _ExpertLayer.apply(x_TH, weight_TK, *routing, gate_up_E2FH, down_EHF, recompute)  # type: ignore[no-untyped-call]
+    return y_TH
+
+
 def _grouped(rows_RH: Tensor, weight_R: Tensor, counts_E: Tensor, gate_up_E2FH: Tensor, down_EHF: Tensor) -> Tensor:
-    ends_E = counts_E.cumsum(0).to(torch.int32)
-    gate, up = F.grouped_mm(rows_RH, gate_up_E2FH.transpose(-1, -2), offs=ends_E).chunk(2, dim=-1)
-    act_RF = F.silu(gate) * up * weight_R.unsqueeze(-1)
-    return F.grouped_mm(act_RF, down_EHF.transpose(-1, -2), offs=ends_E)
+    out_RH: Tensor = _GroupedProducts.apply(rows_RH, weight_R, counts_E, gate_up_E2FH, down_EHF)  # type: ignore[no-untyped-call]
+    return out_RH
 
 
-class _Rows(torch.autograd.Function):
-    """Rows in expert order; the gradient gathers each token's K rows and sums them."""
+def _ends(counts_E: Tensor) -> Tensor:
+    return counts_E.cumsum(0).to(torch.int32)
 
-    @staticmethod
-    def forward(ctx: Any, x_TH: Tensor, order_R: Tensor, place_TK: Tensor) -> Tensor:
-        ctx.save_for_backward(place_TK)
-        return x_TH.index_select(0, order_R // place_TK.shape[1])
+
+class _ExpertLayer(torch.autograd.Function):
+    """From tokens to tokens; the order of the backward pass is the one with the lowest peak of memory."""
 
     @staticmethod
-    def backward(ctx: Any, grad_RH: Tensor) -> tuple[Tensor, None, None]:
-        (place_TK,) = ctx.saved_tensors
-        return _gather_sum(grad_RH, place_TK), None, None
-
-
-class _Sum(torch.autograd.Function):
-    """Each token's K rows gathered and summed; the gradient is rows in expert order."""
-
-    @staticmethod
-    def forward(ctx: Any, out_RH: Tensor, order_R: Tensor, place_TK: Tensor) -> Tensor:
-        ctx.save_for_backward(order_R)
-        ctx.top_k = place_TK.shape[1]
-        return _gather_sum(out_RH, place_TK)
-
-    @staticmethod
-    def backward(ctx: Any, grad_TH: Tensor) -> tuple[Tensor, None, None]:
-        (order_R,) = ctx.saved_tensors
-        return grad_TH.index_select(0, order_R // ctx.top_k), None, None
-
-
-def _with_nothing(rows: Tensor, place: Tensor) -> Tensor:
-    """A row of zeros after the last where some choices have no row."""
-    return rows if place.numel() == rows.shape[0] else torch.cat((rows, rows.new_zeros(1, *rows.shape[1:])))
-
-
-def _gather_sum(rows_RH: Tensor, place_TK: Tensor) -> Tensor:
-    rows_RH = _with_nothing(rows_RH, place_TK)
-    total_TH = rows_RH.index_select(0, place_TK[:, 0])
-    for slot in range(1, place_TK.shape[1]):
-        total_TH = total_TH + rows_RH.index_select(0, place_TK[:, slot])
-    return total_TH
-
-
-class _Permute(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, order_R: Tensor, place_R: Tensor) -> Tensor:
-        ctx.save_for_backward(place_R)
-        return rows.index_select(0, order_R)
+    def forward(
+        ctx: Any,
+        x_TH: Tensor,
+        weight_TK: Tensor,
+        order_R: Tensor,
+        place_TK: Tensor,
+        counts_E: Tensor,
+        gate_up_E2FH: Tensor,
+        down_EHF: Tensor,
+        recompute: Recomputed,
+    ) -> Tensor:
+        ends_E = _ends(counts_E)
+        weight_R = weight_TK.flatten().index_select(0, order_R)
+        rows_RH = gather_rows(x_TH, order_R, place_TK)
+        hidden_R2F = F.grouped_mm(rows_RH, gate_up_E2FH.transpose(-1, -2), offs=ends_E)
+        kept_RH = rows_RH if recompute in ("act", "none") else None
+        del rows_RH
+        act_RF = weighted_swiglu(hidden_R2F, weight_R)
+        out_RH = F.grouped_mm(act_RF, down_EHF.transpose(-1, -2), offs=ends_E)
+        kept_RF = act_RF if recompute in ("rows", "none") else None
+        ctx.once = Once()
+        ctx.save_for_backward(
+            x_TH, weight_R, order_R, place_TK, ends_E, gate_up_E2FH, down_EHF, hidden_R2F, kept_RH, kept_RF
+        )
+        return gather_sum(out_RH, place_TK)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (place_R,) = ctx.saved_tensors
-        return _with_nothing(grad, place_R).index_select(0, place_R), None, None
+    def backward(ctx: Any, grad_TH: Tensor) -> tuple[Tensor | None, ...]:
+        ctx.once.spend()
+        x_TH, weight_R, order_R, place_TK, ends_E, gate_up_E2FH, down_EHF, hidden_R2F, rows_RH, kept_RF = (
+            ctx.saved_tensors
+        )
+        grad_RH = gather_rows(grad_TH, order_R, place_TK)
+        grad_RF = F.grouped_mm(grad_RH, down_EHF, offs=ends_E)
+        grad_R2F, act_RF, grad_weight_R = weighted_swiglu_gradient(hidden_R2F, weight_R, grad_RF, act=kept_RF is None)
+        act_RF = act_RF if kept_RF is None else kept_RF
+        grad_down_EHF = F.grouped_mm(grad_RH.t(), act_RF, offs=ends_E) if ctx.needs_input_grad[6] else None
+        del grad_RH, grad_RF, act_RF, kept_RF, hidden_R2F
+        grad_gate_up_E2FH = None
+        if ctx.needs_input_grad[5]:
+            rows_RH = gather_rows(x_TH, order_R, place_TK) if rows_RH is None else rows_RH
+            grad_gate_up_E2FH = F.grouped_mm(grad_R2F.t(), rows_RH, offs=ends_E)
+        del rows_RH
+        grad_x_TH = None
+        if ctx.needs_input_grad[0]:
+            grad_x_TH = gather_sum(F.grouped_mm(grad_R2F, gate_up_E2FH, offs=ends_E), place_TK)
+        grad_weight_TK = grad_weight_R.index_select(0, place_TK.flatten()).view_as(place_TK).to(weight_R.dtype)
+        return grad_x_TH, grad_weight_TK, None, None, None, grad_gate_up_E2FH, grad_down_EHF, None
+
+
+class _GroupedProducts(torch.autograd.Function):
+    """Sorted rows to sorted rows; the weighted SwiGLU is made again in the backward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, rows_RH: Tensor, weight_R: Tensor, counts_E: Tensor, gate_up_E2FH: Tensor, down_EHF: Tensor
+    ) -> Tensor:
+        ends_E = _ends(counts_E)
+        hidden_R2F = F.grouped_mm(rows_RH, gate_up_E2FH.transpose(-1, -2), offs=ends_E)
+        ctx.once = Once()
+        ctx.save_for_backward(rows_RH, weight_R, ends_E, gate_up_E2FH, down_EHF, hidden_R2F)
+        return F.grouped_mm(weighted_swiglu(hidden_R2F, weight_R), down_EHF.transpose(-1, -2), offs=ends_E)
+
+    @staticmethod
+    def backward(ctx: Any, grad_RH: Tensor) -> tuple[Tensor | None, ...]:
+        ctx.once.spend()
+        rows_RH, weight_R, ends_E, gate_up_E2FH, down_EHF, hidden_R2F = ctx.saved_tensors
+        grad_RH = grad_RH.contiguous()
+        grad_RF = F.grouped_mm(grad_RH, down_EHF, offs=ends_E)
+        grad_R2F, act_RF, grad_weight_R = weighted_swiglu_gradient(hidden_R2F, weight_R, grad_RF)
+        grad_down_EHF = F.grouped_mm(grad_RH.t(), act_RF, offs=ends_E) if ctx.needs_input_grad[4] else None
+        del grad_RF, act_RF, hidden_R2F
+        grad_gate_up_E2FH = F.grouped_mm(grad_R2F.t(), rows_RH, offs=ends_E) if ctx.needs_input_grad[3] else None
+        grad_rows_RH = F.grouped_mm(grad_R2F, gate_up_E2FH, offs=ends_E) if ctx.needs_input_grad[0] else None
+        return grad_rows_RH, grad_weight_R.to(weight_R.dtype), None, grad_gate_up_E2FH, grad_down_EHF
 
 
 class _ExpertLoop(torch.autograd.Function):
