@@ -18,8 +18,9 @@ import numpy.typing as npt
 import torch
 
 from expedition.plan.models import Programme
+from expedition.plan.precision import Fp8Plan
 from expedition.plan.rules import SpikeRulePlan
-from expedition.plan.runs import Fp8Plan, RunPlan
+from expedition.plan.runs import RunPlan
 from expedition.train.callbacks.progress import Listener
 from expedition.train.reports.router_check import check_router
 from expedition.train.reports.summary import series
@@ -75,7 +76,7 @@ def proof_of_concept(
             "bf16_final_loss": base["loss_last"],
             "fp8_final_loss": fp8["loss_last"],
             "relative_difference": abs(fp8["loss_last"] - base["loss_last"]) / base["loss_last"],
-            "emulated": True,
+            "emulated": "emulated fp8" in fp8["conditions"],
             "policy": variants[f"{name}-fp8"].precision.fp8.model_dump(mode="json"),
         },
         "reproducible": {"hash_a": series_hash(losses[name]), "hash_b": series_hash(losses[f"{name}-again"])},

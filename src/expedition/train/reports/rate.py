@@ -9,7 +9,7 @@ import torch
 from expedition.model.config import OmniConfig
 from expedition.model.counts import flops_per_token
 from expedition.plan.runs import RunPlan
-from expedition.train.callbacks.callback import Done
+from expedition.train.seen import Seen
 
 MFU_DEFINITION = (
     "model FLOPs (causal attention, head included, embedding look-up and encoders excluded) of the batch's positions "
@@ -30,10 +30,10 @@ class Rate:
     peak_flops: float | None
     """bf16 dense peak of one rank's device, FLOP/s; None where it is not known."""
 
-    def figures(self, done: Done) -> dict[str, float]:
+    def figures(self, seen: Seen) -> dict[str, float]:
         """tokens_per_s (real tokens), padding_share and, where the peak is known, mfu of a step."""
-        step_s = max(done.times["step_s"], 1e-9)
-        real_tokens, batch_tokens = float(done.result.real_tokens), self.run.batch_tokens_at(done.result.step)
+        step_s = max(seen.times["step_s"], 1e-9)
+        real_tokens, batch_tokens = float(seen.result.real_tokens), self.run.batch_tokens_at(seen.result.step)
         found = {"tokens_per_s": real_tokens / step_s, "padding_share": 1.0 - real_tokens / batch_tokens}
         if self.peak_flops is not None:
             found["mfu"] = batch_tokens * self.flops_per_token / (step_s * self.ranks * self.peak_flops)

@@ -15,7 +15,8 @@ from torch.overrides import TorchFunctionMode
 from expedition.model.config import OmniConfig
 from expedition.model.moe import MoE
 from expedition.parallel.mesh import Ranks
-from expedition.plan.runs import PrecisionPlan, RunPlan
+from expedition.plan.precision import PrecisionPlan
+from expedition.plan.runs import RunPlan
 from expedition.train.batches import to_tensors
 from expedition.train.objective import forward_backward
 from expedition.train.setup import build

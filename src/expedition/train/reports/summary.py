@@ -9,7 +9,9 @@ import numpy as np
 import torch
 
 from expedition.plan.models import Programme
+from expedition.plan.precision import Fp8Plan
 from expedition.train.checkpoint import checkpoints
+from expedition.train.fp8.policy import Machine, is_emulated
 from expedition.train.reports.rate import MFU_DEFINITION
 from expedition.train.stopwatch import PARTS
 from expedition.watch.segments import Columns, read_metrics
@@ -62,16 +64,16 @@ def write_summary(
         "step_time_s": step_times(columns),
         "starved_share": starved_share(columns),
         "read": read,
-        "conditions": conditions(device, run.precision.fp8.modules != ()),
+        "conditions": conditions(device, run.precision.fp8),
     }
     ws.write_json(layout.run_summary(name), summary, schema=SCHEMA)
     return summary
 
 
-def conditions(device: torch.device, fp8: bool) -> list[str]:
+def conditions(device: torch.device, fp8: Fp8Plan) -> list[str]:
     """What must be said beside every figure of this run."""
     found = [] if device.type == "cuda" else ["cpu"]
-    return [*found, "emulated fp8"] if fp8 else found
+    return [*found, "emulated fp8"] if is_emulated(fp8, Machine.of(device)) else found
 
 
 def device_name(device: torch.device) -> str:
