@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKSPACE ?= voyage
 
-.PHONY: venv rehearse test soak lint bench bench-data bench-quality docs browser clean
+.PHONY: venv rehearse test soak lint bench bench-data bench-quality bench-train docs browser clean
 
 venv: $(STAMP)
 
@@ -42,6 +42,13 @@ bench-data: venv
 # BENCH="--quick"; BENCH="--open DIR": where the labelled sets lie.
 bench-quality: venv
 	$(BIN)/python -m benchmarks.quality $(BENCH)
+
+# On a CUDA device. BENCH="--only 10b-8"; BENCH="--peer-path torchtitan=DIR": where a peer is installed. The lock file's torch has
+# no CUDA: CUDA_PYTHON is an interpreter whose torch has it.
+CUDA_PYTHON ?= $(BIN)/python
+bench-train: venv
+	PYTHONPATH=src $(CUDA_PYTHON) -m benchmarks.train --states w26 bf16 $(BENCH)
+	PYTHONPATH=src $(CUDA_PYTHON) -m benchmarks.train.scale
 
 docs: venv
 	$(BIN)/python scripts/generate_docs.py

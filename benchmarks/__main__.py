@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+CANNOT_RUN_HERE = 77
+"""What a suite ends with where it lacks a device: the code of skipped tests elsewhere (Automake's manual, section 15.2)."""
 SUITES = sorted(path.parent.name for path in Path(__file__).parent.glob("*/__main__.py"))
 
 
@@ -15,9 +17,8 @@ def main() -> int:
     for suite in SUITES:
         sys.stdout.write(f"# {suite}\n")
         sys.stdout.flush()
-        failed += (
-            subprocess.run([sys.executable, "-m", f"benchmarks.{suite}", *sys.argv[1:]], check=False).returncode != 0
-        )
+        done = subprocess.run([sys.executable, "-m", f"benchmarks.{suite}", *sys.argv[1:]], check=False)
+        failed += done.returncode not in (0, CANNOT_RUN_HERE)
     return int(failed > 0)
 
 

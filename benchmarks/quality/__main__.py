@@ -5,7 +5,8 @@ tokenizer, rules, pipeline) one after the other, each in a process of its own, a
 figure, goal, met. `--open DIR` is where the labelled sets lie; a subject whose sets are absent says "unknown", and the exit
 is 0. `--out` (default .cache/bench-quality) gets each one's JSON document and log, table.json and table.md. `--reuse` takes
 the document that an earlier run left there. `--write` puts the table and its conditions between the marks of a page
-(docs/performance.md). Exit: 1 if a goal is missed or a subject failed though its sets are there.
+(docs/performance.md), with what earlier runs left of the subjects that `--only` leaves out. Exit: 1 if a goal is missed or
+a subject failed though its sets are there.
 """
 
 from __future__ import annotations
@@ -94,9 +95,12 @@ def main() -> int:
     options.open, options.out = options.open.resolve(), options.out.resolve()
     options.out.mkdir(parents=True, exist_ok=True)
     parts: dict[str, dict[str, Any]] = {}
-    for name in (name for name in subjects if name in options.only):
+    for name in subjects:
         kept = options.out / f"{name}.json"
-        reused = options.reuse and kept.exists()
+        asked = name in options.only
+        if not asked and (options.write is None or not kept.exists()):
+            continue
+        reused = kept.exists() and (options.reuse or not asked)
         parts[name] = json.loads(kept.read_text()) if reused else run_one(name, options)
         told = f"{parts[name]['around']['wall_s']:.0f} s" if "around" in parts[name] else parts[name].get("error", "")
         sys.stderr.write(f"{name}: {'kept, ' if reused else ''}{told}\n")

@@ -18,9 +18,9 @@ from unittest.mock import patch
 import torch
 from tests.train.tiny import CountingSource, tiny_config, tiny_run
 
+from expedition.kernels import rounding
 from expedition.parallel.mesh import Ranks
 from expedition.plan.runs import RunPlan
-from expedition.train import optimizer
 from expedition.train.batches import to_tensors
 from expedition.train.setup import build
 from expedition.train.step import train_step
@@ -63,8 +63,8 @@ def curve_of(variant: str, steps: int, seed: int) -> list[float]:
         optimizer=VARIANTS[variant],
         learning_rate={"peak": PEAK, "floor": PEAK / 10, "warmup": "20 steps"},
     )
-    rounding = nearest if "nearest" in variant else optimizer.stochastic_round
-    with patch.object(optimizer, "stochastic_round", rounding):
+    chosen = nearest if "nearest" in variant else rounding.stochastic_round
+    with patch.object(rounding, "stochastic_round", chosen):
         return curve(run)
 
 
