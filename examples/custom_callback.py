@@ -31,11 +31,12 @@ class Jumps:
         self.lately: deque[float] = deque(maxlen=50)
 
     def after_step(self, done: Done) -> str | None:
-        norm = float(done.result.gradient_norm)
-        usual = sorted(self.lately)[len(self.lately) // 2] if self.lately else norm
-        if self.events is not None and math.isfinite(norm) and norm > self.factor * usual:
-            self.events.append("jumps.found", run=self.run, step=done.result.step, norm=norm, usual=usual)
-        self.lately.append(norm)
+        for seen in done.seen:  # figures that are on the host already: an accelerator does not wait for them
+            norm = float(seen.result.gradient_norm)
+            usual = sorted(self.lately)[len(self.lately) // 2] if self.lately else norm
+            if self.events is not None and math.isfinite(norm) and norm > self.factor * usual:
+                self.events.append("jumps.found", run=self.run, step=seen.result.step, norm=norm, usual=usual)
+            self.lately.append(norm)
         return None  # the id of an incident would pause the run, on all ranks
 
     def at_end(self, ending: Ending) -> None:
@@ -52,5 +53,5 @@ if __name__ == "__main__":
         ws = Workspace.open(folder, create=True)
         jumps = Jumps(Made(run="main", ranks=Made(is_first=True), ws=ws))
         for step, norm in enumerate([1.0, 1.1, 0.9, 25.0, 1.0]):
-            jumps.after_step(Made(result=Made(step=step, gradient_norm=norm)))
+            jumps.after_step(Made(seen=[Made(result=Made(step=step, gradient_norm=norm))]))
         print([event.fields for event in ws.events_all("jumps")])

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from expedition.cluster.links import measure_links
 from expedition.cluster.outage import outage_cost
 from expedition.cluster.planner.feasibility import Demand, fit, main_run_demand, plan_cluster, storage_need
 from expedition.cluster.planner.hardware import Hardware
-from expedition.cluster.planner.operations import decoder_counts
+from expedition.cluster.planner.memory import memory_estimate
+from expedition.cluster.planner.operations import VOCABULARY, decoder_counts, decoder_parameters
 from expedition.errors import UsageError
+from expedition.model.config import OmniConfig
+from expedition.model.omni import OmniModel
 from expedition.plan import load_programme
 from expedition.plan.cluster import ClusterPlan
-from expedition.plan.shapes import preset_shapes
+from expedition.plan.runs import OptimizerPlan
+from expedition.plan.shapes import TokenIds, preset_shapes
 from expedition.workspace import Workspace
 
 SHAPES = preset_shapes()
@@ -60,6 +66,45 @@ def test_parallel_choice_is_explained_and_as_measured() -> None:
     assert answer["chosen"] in answer["parallel"][0]["name"] and "traffic" in answer["why"]
     assert gather["memory_recompute_gib"] < 58 < gather["memory_gib"]
     json.dumps(answer, allow_nan=False)
+
+
+@pytest.mark.parametrize("name", ["tiny", "1b", "10b"])
+def test_parameters_by_name_are_those_of_the_built_model(name: str) -> None:
+    shape = SHAPES[name]
+    with torch.device("meta"):
+        built = OmniModel(OmniConfig(shape, VOCABULARY, TokenIds(*range(10))))
+    decoder = {
+        name: (parameter.dim(), parameter.numel())
+        for name, parameter in built.named_parameters()
+        if not name.startswith(("visual.", "audio_tower."))
+    }
+    assert {name: rest for name, *rest in decoder_parameters(shape)} == {name: list(v) for name, v in decoder.items()}
+    assert sum(elements for _, elements in decoder.values()) == decoder_counts(shape, 4096).total_parameters
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "matrices", "rest"),
+    [
+        (OptimizerPlan(), 16, 16),
+        (OptimizerPlan(weights="bf16_stochastic", moments="bf16"), 8, 8),
+        (OptimizerPlan(kind="muon"), 12, 16),
+        (OptimizerPlan(kind="muon", moments="bf16"), 10, 12),
+    ],
+)
+def test_a_rank_holds_what_the_optimizer_keeps(optimizer: OptimizerPlan, matrices: int, rest: int) -> None:
+    """Bytes of one element: weight and gradient, then two moments of AdamW's or one of Muon's."""
+    shape = SHAPES["10b"]
+    inner = [(count, dims, name) for name, dims, count in decoder_parameters(shape)]
+    muons = sum(count for count, dims, name in inner if dims > 1 and "embed" not in name and "lm_head" not in name)
+    muons -= len(shape.moe_layers) * shape.hidden * shape.experts  # routers
+    total = decoder_counts(shape, 4096).total_parameters
+    found = memory_estimate(shape, 16_384, 8, optimizer, expert_parallel=False)
+    assert found.states_bytes == (muons * matrices + (total - muons) * rest) / 8
+    answer = plan_cluster(SHAPES, CLUSTER, replace(demand("10b"), optimizer=optimizer))
+    plain = plan_cluster(SHAPES, CLUSTER, demand("10b"))
+    fewer = plain["parallel"][0]["memory_gib"] - answer["parallel"][0]["memory_gib"]
+    assert fewer == pytest.approx((16 * total / 8 - found.states_bytes) / 2**30)
+    assert answer["demand"]["optimizer"]["kind"] == optimizer.kind
 
 
 def test_the_programmes_main_run_is_ten_trillion_tokens() -> None:

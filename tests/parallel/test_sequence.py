@@ -20,7 +20,8 @@ from expedition.parallel.apply import require_layout
 from expedition.parallel.encoders import share_out
 from expedition.parallel.sequence import SequenceSplit
 from expedition.parallel.tensor import split_layers
-from expedition.plan.runs import Fp8Plan, ParallelPlan
+from expedition.plan.precision import Fp8Plan
+from expedition.plan.runs import ParallelPlan
 from expedition.train.precision import apply_fp8
 from tests.parallel.cases import Case, alone, differences, run_cases
 from tests.parallel.packed import packed_row

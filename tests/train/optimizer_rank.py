@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 from torch.distributed.tensor.placement_types import _StridedShard
 
 from expedition.parallel.mesh import join_ranks, leave_ranks
-from expedition.parallel.placement import flat_offsets, local
+from expedition.parallel.placement import flat_offsets, flat_stretches, local
 from expedition.parallel.sequence import sequence_split
 from expedition.plan.runs import OptimizerPlan, ParallelPlan
 from expedition.train.batches import to_tensors
@@ -37,6 +37,8 @@ PLACED: dict[str, tuple[tuple[int, ...], tuple[Any, ...]]] = {
     "a.experts.down_proj": ((3, 6, 4), (Shard(0), Shard(1))),
     "b.experts.gate_up_proj": ((4, 8, 6), (Shard(1), Shard(2))),
     "few.experts.down_proj": ((1, 6, 4), (Shard(0), Replicate())),
+    "wide": ((7, 512), (Replicate(), Shard(0))),
+    "a.experts.wide": ((4, 3, 256), (Shard(0), Shard(1))),
     "bias": ((5,), (Shard(0), Replicate())),
     "model.embed_tokens.weight": ((9, 4), (Shard(0), Shard(1))),
 }
@@ -47,6 +49,7 @@ PLANS = {
     "muon": OptimizerPlan(kind="muon", muon={"compute": "fp32"}),
     "muon bf16": OptimizerPlan(kind="muon", weights="bf16_stochastic", moments="bf16"),
     "adamw bf16": OptimizerPlan(weights="bf16_stochastic", moments="bf16"),
+    "adamw fp8": OptimizerPlan(moments="fp8"),
 }
 
 
@@ -79,8 +82,19 @@ def offsets(mesh: DeviceMesh | None) -> dict[str, Tensor]:
         whole = torch.zeros(shape, dtype=torch.int64)
         held = whole if mesh is None else distribute_tensor(whole, mesh, placements)
         local(held).copy_(flat_offsets(held))
+        require_stretches_agree(name, held)
         found[f"offsets.{name}"] = full_tensor(held)
     return found
+
+
+def require_stretches_agree(name: str, held: Tensor) -> None:
+    """Three numbers say the same as the offsets; a strided shard may have none, nor one with gaps of two sizes."""
+    stretches = flat_stretches(held)
+    assert stretches is not None or (name in ("strided", "b.experts.gate_up_proj") and isinstance(held, DTensor)), name
+    if stretches is not None:
+        first, run, jump = stretches
+        index = torch.arange(local(held).numel())
+        assert torch.equal(first + index // run * jump + index % run, local(held).flatten()), name
 
 
 def train(parallel: ParallelPlan, optimizer: dict[str, Any], steps: int = 2) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
@@ -11,7 +12,14 @@ from expedition.train.step import TrainState
 
 def full_tensor(value: Tensor) -> Tensor:
     """The whole of a sharded tensor, on every rank (a collective); a plain tensor itself."""
-    return value.full_tensor() if isinstance(value, DTensor) else value
+    if not isinstance(value, DTensor):
+        return value
+    if value.dtype.itemsize > 1 or value.dtype == torch.bool:
+        return value.full_tensor()
+    held = value.to_local().view(torch.uint8)  # gloo sends no FP8
+    placed = value.device_mesh, value.placements
+    whole = DTensor.from_local(held, *placed, run_check=False, shape=value.shape, stride=value.stride())
+    return whole.full_tensor().view(value.dtype)
 
 
 def whole_state(state: TrainState) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -59,7 +59,10 @@ def spoilt(built: Built, name: str, value: float) -> Iterator[None]:
         assert parameter.grad is not None
         parameter.grad[..., -1, -1].view(-1)[3] = value
 
-    handle = built.state.optimizer.parameters[name].register_post_accumulate_grad_hook(spoil)
+    working = built.parts.forward.working
+    assert working is not None
+    taken = working.copies.get(name, built.state.optimizer.parameters[name])
+    handle = taken.register_post_accumulate_grad_hook(spoil)
     try:
         yield
     finally:

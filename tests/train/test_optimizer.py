@@ -193,6 +193,46 @@ def test_a_groups_factor_and_decay_act_on_its_parameters_alone() -> None:
     torch.testing.assert_close(special["b"].detach(), before * (1 - 0.05 * 0.3) - 0.05)
 
 
+def test_moments_in_fp8_take_a_quarter_and_lead_where_fp32_ones_lead() -> None:
+    """Gradients over seven orders of magnitude in each block of 256, with noise as large as they are."""
+    sizes = torch.logspace(-6, 1, 512)
+    ends = {}
+    for moments in ("fp32", "fp8"):
+        generator = torch.Generator().manual_seed(0)
+        start, goal = torch.randn(2, 32, 512, generator=generator).unbind(0)
+        parameter = torch.nn.Parameter(start.clone())
+        optimizer = Optimizer({"w": parameter}, OptimizerPlan(moments=moments, weight_decay=0.0))
+        for number in range(200):
+            noise = torch.randn(32, 512, generator=generator)
+            parameter.grad = (parameter.detach() - goal + 0.1 * noise) * sizes
+            optimizer.step(1e-2 * (1 - number / 200), ONE, KEEP)
+        ends[moments] = (parameter.detach() - goal).square().mean(0)
+    assert optimizer.moments["first.w"].nbytes * 4 == parameter.numel() * 4
+    assert optimizer.moments["first_scale.w"].shape == (32, 2)
+    # What is left is the way that 200 steps do not go; it is the same at both ends of a block.
+    for part in (slice(0, 64), slice(192, 256), slice(448, 512)):
+        assert float(ends["fp8"][part].mean()) == pytest.approx(float(ends["fp32"][part].mean()), rel=0.02)
+
+
+def test_moments_in_fp8_are_kept_where_blocks_fill_whole_rows() -> None:
+    plan = OptimizerPlan(kind="muon", moments="fp8")
+    names = {
+        "a.experts.down_proj": (2, 8, 256),
+        "model.embed_tokens.weight": (9, 512),
+        "table": (3, 100),
+        "norm": (256,),
+    }
+    parameters = make(names)
+    adamw = Optimizer(parameters, OptimizerPlan(moments="fp8"))
+    held = {name: adamw.moments[f"second.{name}"].dtype for name in names}
+    assert [name for name, dtype in held.items() if dtype == torch.float8_e4m3fn] == list(names)[:2]
+    assert all(dtype == torch.float32 for name, dtype in held.items() if name in ("table", "norm"))
+    muon = Optimizer(parameters, plan)
+    assert muon.moments["momentum.a.experts.down_proj"].dtype == torch.bfloat16
+    assert plan.state_bytes("a.experts.down_proj", 3) == 4 + 4 + 2
+    assert plan.state_bytes("model.embed_tokens.weight", 2) == 4 + 4 + 1 + 1
+
+
 def test_a_large_gradient_is_scaled_to_the_clip_norm_and_a_small_one_is_left() -> None:
     parameter = torch.nn.Parameter(torch.zeros(3))
     parameter.grad = torch.tensor([3.0, 4.0, 0.0])
@@ -210,7 +250,8 @@ def test_norms_by_group_square_up_to_the_whole_norm() -> None:
     optimizer = Optimizer(parameters, OptimizerPlan(kind="muon"))
     for parameter in parameters.values():
         parameter.grad = torch.randn_like(parameter)
-    norms = gradient_norms(optimizer.groups, optimizer.plan, Ranks(0, 1))
+    all_norms = gradient_norms(optimizer.groups, optimizer.plan, Ranks(0, 1))
+    norms = {name: float(norm) for name, norm in all_norms.items() if norm}
     assert set(norms) == {"muon", "adamw", "adamw, no decay"}
     whole = squared_norm([value.grad for value in parameters.values() if value.grad is not None], Ranks(0, 1))
     assert sum(norm**2 for norm in norms.values()) == pytest.approx(float(whole))

@@ -21,7 +21,7 @@ from tests.train.tiny import CountingSource, tiny_config, tiny_run
 
 def test_the_proof_of_concept_answers_its_questions(tmp_path: Path) -> None:
     ws = Workspace.open(tmp_path / "w", create=True)
-    run = tiny_run(length="20 steps", precision={"fp8": {"modules": ("*_proj", "*.experts"), "scale": "rowwise"}})
+    run = tiny_run(length="20 steps", precision={"fp8": {"modules": ("*_proj", "*.experts"), "recipe": "rowwise"}})
     report = proof_of_concept(ws, programme_with(poc=run), inputs=Inputs(CountingSource(run), tiny_config()))
     assert ws.read_json(layout.report("poc")) == {**report, "schema": "train.poc/1"}
     assert report["steps"] == 20 and report["gpus"] == 0

@@ -11,9 +11,9 @@ from benchmarks.train.optimizers import curve_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from expedition.kernels.rounding import LANES, draw, lane, stochastic_round, stream_key
 from expedition.plan.runs import OptimizerPlan
 from expedition.train.optimizer import Optimizer
-from expedition.train.update.rounding import LANES, draw, lane, stochastic_round, stream_key
 
 KEY = stream_key(7, "model.norm.weight")
 UPDATE = torch.tensor(3)
@@ -88,7 +88,7 @@ def test_bits_do_not_depend_on_the_rows_that_are_rounded_at_one_time(
         return torch.stack([parameter.detach(), *optimizer.moments.values()])
 
     whole = update()
-    monkeypatch.setattr("expedition.train.optimizer._BLOCK_ELEMENTS", elements)
+    monkeypatch.setattr("expedition.kernels.rounding._BLOCK_ELEMENTS", elements)
     assert torch.equal(update(), whole)
 
 

@@ -1,4 +1,4 @@
-"""`expedition train`: run, resume, pause, stop, rewind, fork, status; proof of concept, performance, distillation."""
+"""`expedition train`: run, resume, pause, stop, rewind, fork, status; profile, proof of concept, performance, distillation."""
 
 from __future__ import annotations
 
@@ -282,6 +282,40 @@ def performance(
 
 
 @app.command()
+def profile(
+    name: NameArgument = None,
+    run: RunOption = "main",
+    steps: Annotated[
+        int,
+        typer.Option("--steps", min=1, help="Steps timed by the clock; up to 3 more are recorded with the profiler."),
+    ] = 8,
+    warm_up: Annotated[int, typer.Option("--warm-up", min=1, help="Steps before them that do not count.")] = 3,
+    layers: Annotated[bool, typer.Option("--layers", help="Name every layer and encoder in the trace.")] = False,
+    save: Annotated[bool, typer.Option("--save", help="Measure a checkpoint too, into a scratch folder.")] = False,
+    nsight: Annotated[
+        bool, typer.Option("--nsight", help="NVTX ranges for Nsight Systems, no report; the report says the command.")
+    ] = False,
+    workspace: WorkspaceOption = "voyage",
+    programme: ProgrammeOption = None,
+    preset: PresetOption = None,
+    sets: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Where a step's time goes: a few real steps on from the newest checkpoint; the run itself stays as it is.
+
+    Writes runs/RUN/profile/: profile.md, profile.html, profile.json and a trace for ui.perfetto.dev.
+    """
+    session = open_session(workspace, programme, preset, sets, json)
+    from expedition.train import Wanted, profile_run
+    from expedition.train.profiling.page import markdown_page
+
+    wanted = Wanted(steps, warm_up, layers=layers, save=save, nsight=nsight)
+    report = profile_run(session.ws, session.programme, _named(name, run), wanted, tell=session.output.note)
+    if report:
+        session.output.result(report, text=None if nsight else markdown_page(report))
+
+
+@app.command()
 def distill(
     run: RunOption = "student",
     workspace: WorkspaceOption = "voyage",
@@ -351,6 +385,7 @@ def dryrun(
         typer.Option("--mesh", help="A setting of `parallel`: ep=8, tp=2, recompute=layers. Repeatable."),
     ] = None,
     sequence_length: Annotated[int, typer.Option("--sequence-length", min=1, help="Positions of the row.")] = 4096,
+    run: Annotated[str, typer.Option("--run", help="Whose optimiser's states are counted.")] = "main",
     memory: Annotated[bool, typer.Option("--memory", help="Follow every allocation too (minutes).")] = False,
     workspace: WorkspaceOption = "voyage",
     programme: ProgrammeOption = None,
@@ -358,9 +393,9 @@ def dryrun(
     sets: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """One rank's view of a large run without any device or network; writes reports/dryrun.json."""
+    """The view of one rank, or of one of each pipeline stage, without device or network; writes reports/dryrun.json."""
     session = open_session(workspace, programme, preset, sets, json, create=True)
     from expedition.parallel import dry_run, layout_from
 
     plan = layout_from(mesh or [], dp_replicate=replicate, dp_shard=shard)
-    session.output.result(dry_run(session.ws, session.programme, model, plan, sequence_length, memory=memory))
+    session.output.result(dry_run(session.ws, session.programme, model, plan, sequence_length, run=run, memory=memory))

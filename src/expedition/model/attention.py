@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from expedition.kernels.attention import Documents, attend, document_attention
-from expedition.kernels.norm_rope import rms_norm, rotate
+from expedition.kernels.qk_norm_rope import qk_norm_rope
+from expedition.kernels.rms_norm import add_rms_norm, rms_norm
 from expedition.model.spread import Spread
 from expedition.plan.shapes import ModelShape
 
@@ -27,6 +28,10 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return rms_norm(x, self.weight, self.eps)
+
+    def after_adding(self, x: Tensor, update: Tensor) -> tuple[Tensor, Tensor]:
+        """`x + update`, and its norm."""
+        return add_rms_norm(x, update, self.weight, self.eps)
 
 
 class LayerCache:
@@ -72,9 +77,9 @@ class DecoderAttention(nn.Module):
     ) -> Tensor:
         """→ [B, S, H]; `rotary` by `decoder_rotary`, `seen` by `plan_documents` (with a cache: a mask [B, 1, S, L])."""
         heads = (*x_BSH.shape[:2], -1, self.head_dim)
-        q_BSND = rotate(self.q_norm(self.q_proj(x_BSH).view(heads)), *rotary)
-        k_BSKD = rotate(self.k_norm(self.k_proj(x_BSH).view(heads)), *rotary)
-        v_BSKD = self.v_proj(x_BSH).view(heads)
+        q_BSND, k_BSKD, v_BSKD = (part.view(heads) for part in self.project(x_BSH))
+        weights = self.q_norm.weight, self.k_norm.weight
+        q_BSND, k_BSKD = qk_norm_rope(q_BSND, k_BSKD, *weights, rotary, self.q_norm.eps)
         if self.spread is not None:
             k_BSKD, v_BSKD = self.spread.gather(k_BSKD, v_BSKD)
         if cache is None:
@@ -84,3 +89,7 @@ class DecoderAttention(nn.Module):
             out_BSND = attend(q_BSND, *cache.append(k_BSKD, v_BSKD), seen)
         out: Tensor = self.o_proj(out_BSND.flatten(2))
         return out
+
+    def project(self, x_BSH: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, heads beside each other; parts of one tensor's rows where one product gives them."""
+        return self.q_proj(x_BSH), self.k_proj(x_BSH), self.v_proj(x_BSH)

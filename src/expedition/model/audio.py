@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from expedition.kernels.attention import SegmentPlan, plan_segments, segment_attention
+from expedition.kernels.attention import Segments, plan_segments, segment_attention
+from expedition.kernels.host import send
 from expedition.plan.shapes import AudioShape
 
 __all__ = ["AudioEncoder", "AudioPlan", "plan_audio"]
@@ -30,17 +31,21 @@ class AudioPlan:
     """Frame of each chunk's entry; past a chunk's end it points one past the last frame (a zero frame)."""
     valid_N: Tensor
     """Places of real tokens among the Q·l that the convolutions give."""
-    segments: SegmentPlan
+    segments: Segments
     """Attention windows over the valid tokens."""
 
 
 def plan_audio(
-    mel_lengths_A: Tensor, shape: AudioShape, device: torch.device, longest_chunk: int | None = None
+    mel_lengths_A: Tensor,
+    shape: AudioShape,
+    device: torch.device,
+    longest_chunk: int | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> AudioPlan:
     """Index tensors for clips of the given frames; `mel_lengths_A` is best on the host (it is read there).
 
     Chunks are padded to the longest one of the batch (`longest_chunk` frames, or of these clips) and windows are sized by
-    it, as the exported class does.
+    it, as the exported class does. Windows are attended in `dtype`.
     """
     lengths: list[int] = mel_lengths_A.tolist()
     total = sum(lengths)
@@ -61,9 +66,9 @@ def plan_audio(
         full, tail = divmod(shape.tokens(frames), window)
         windows.extend([window] * full + [tail] * bool(tail))
     return AudioPlan(
-        frame_QL=frame_QL.to(device, non_blocking=True),
-        valid_N=valid_N.to(device, non_blocking=True),
-        segments=plan_segments(windows, device),
+        frame_QL=send(frame_QL, device),
+        valid_N=send(valid_N, device),
+        segments=plan_segments(windows, device, dtype),
     )
 
 
@@ -78,7 +83,7 @@ class AudioAttention(nn.Module):
         self.q_proj = nn.Linear(shape.hidden, shape.hidden)
         self.out_proj = nn.Linear(shape.hidden, shape.hidden)
 
-    def forward(self, x_NW: Tensor, segments: SegmentPlan) -> Tensor:
+    def forward(self, x_NW: Tensor, segments: Segments) -> Tensor:
         heads = (x_NW.shape[0], self.heads, -1)
         q, k, v = self.q_proj(x_NW).view(heads), self.k_proj(x_NW).view(heads), self.v_proj(x_NW).view(heads)
         out: Tensor = self.out_proj(segment_attention(q, k, v, segments).flatten(1))
@@ -96,7 +101,7 @@ class AudioLayer(nn.Module):
         self.fc2 = nn.Linear(shape.inner, shape.hidden)
         self.final_layer_norm = nn.LayerNorm(shape.hidden)
 
-    def forward(self, x_NW: Tensor, segments: SegmentPlan) -> Tensor:
+    def forward(self, x_NW: Tensor, segments: Segments) -> Tensor:
         x_NW = x_NW + self.self_attn(self.self_attn_layer_norm(x_NW), segments)
         out: Tensor = x_NW + self.fc2(F.gelu(self.fc1(self.final_layer_norm(x_NW))))
         return out
@@ -128,7 +133,7 @@ class AudioEncoder(nn.Module):
 
         `longest_chunk` is that of the whole batch (in frames) where these clips are some of its.
         """
-        plan = plan_audio(mel_lengths_A, self.shape, mel_MF.device, longest_chunk)
+        plan = plan_audio(mel_lengths_A, self.shape, mel_MF.device, longest_chunk, self.conv_out.weight.dtype)
         frames_FM = F.pad(mel_MF.t(), (0, 0, 0, 1)).to(self.conv2d1.weight.dtype)
         chunks_Q1ML = frames_FM[plan.frame_QL].transpose(1, 2).unsqueeze(1)
         x_QlW = torch.cat([self._convolve(part) for part in torch.split(chunks_Q1ML, CHUNKS_AT_ONCE)])

@@ -34,8 +34,9 @@ class DecoderLayer(nn.Module):
         self, x_BSH: Tensor, rotary: tuple[Tensor, Tensor], seen: Documents, cache: LayerCache | None = None
     ) -> tuple[Tensor, RouterOutput | None]:
         """→ hidden [B, S, H] and the router's output (None for a dense layer)."""
-        x_BSH = x_BSH + self.self_attn(self.input_layernorm(x_BSH), rotary, seen, cache)
-        update_BSH, router = self.mlp(self.post_attention_layernorm(x_BSH))
+        update_BSH = self.self_attn(self.input_layernorm(x_BSH), rotary, seen, cache)
+        x_BSH, normed_BSH = self.post_attention_layernorm.after_adding(x_BSH, update_BSH)
+        update_BSH, router = self.mlp(normed_BSH)
         return x_BSH + update_BSH, router
 
 

@@ -13,7 +13,7 @@ from expedition.model.counts import PartCounts, count_parameters, encoder_flops,
 from expedition.plan.models import Programme
 from expedition.plan.shapes import ModelShape, TokenIds
 
-__all__ = ["describe_model", "model_lines"]
+__all__ = ["describe_model", "model_lines", "rows_of"]
 
 NAMED_TOKENS = 32
 """Room for our special tokens that are not action bins, in the upper bound of a compact vocabulary."""
@@ -31,7 +31,7 @@ def describe_model(programme: Programme, name: str, sequence: int, vocabulary: i
     there, with the nearest.
     """
     shape = _named(programme, name)
-    rows, source = (vocabulary, "given") if vocabulary else _rows(programme, name)
+    rows, source = (vocabulary, "given") if vocabulary else rows_of(programme, name)
     ids = TokenIds(**{field: number for number, field in enumerate(asdict(TokenIds()))})
     config = OmniConfig(shape, rows, ids)
     counts = count_parameters(config)
@@ -169,7 +169,7 @@ def _bytes(size: int) -> str:
     return f"{size} B"
 
 
-def _rows(programme: Programme, name: str) -> tuple[int, str]:
+def rows_of(programme: Programme, name: str) -> tuple[int, str]:
     """Rows of the embedding table, and where the number comes from."""
     plan = programme.data.tokenizer
     trained = any(run.model == name for run in programme.runs.values())

@@ -11,7 +11,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from expedition.kernels.grouped_experts import expert_rows, expert_weights, route, sum_rows
+from expedition.kernels.routing import route
+from expedition.kernels.sorted_rows import expert_rows, expert_weights, sum_rows
 
 __all__ = ["Dispatched", "LocalDispatcher", "TokenDispatcher"]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -16,15 +17,23 @@ from expedition.plan.shapes import ModelShape
 __all__ = ["initial_std", "initialise"]
 
 
+def _copy(parameter: Tensor, whole: Tensor) -> None:
+    parameter.copy_(whole)
+
+
 @torch.no_grad()
-def initialise(model: nn.Module, shape: ModelShape, seed: int) -> None:
-    """Fill every parameter in place: norms one, biases zero, the rest normal with `initial_std`."""
+def initialise(model: nn.Module, shape: ModelShape, seed: int, put: Callable[[Tensor, Tensor], None] = _copy) -> None:
+    """Fill every parameter in place: norms one, biases zero, the rest normal with `initial_std`.
+
+    Random values are made on the parameter's device, so those of a CPU and of a CUDA device differ. `put` writes a whole
+    float32 value into a parameter that holds a part of it.
+    """
     for name, parameter in model.named_parameters():
         std = initial_std(name, tuple(parameter.shape), shape)
         if std is None:
             parameter.fill_(0.0 if name.endswith("bias") else 1.0)
         else:
-            parameter.copy_(_normal(parameter, name, seed).mul_(std))
+            put(parameter, _normal(parameter, name, seed).mul_(std))
 
 
 def initial_std(name: str, size: tuple[int, ...], shape: ModelShape) -> float | None:

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from expedition.kernels.grouped_experts import expert_products
+from expedition.kernels.grouped_experts import expert_layer, expert_products
+from expedition.kernels.top_experts import top_experts
 from expedition.model.dispatch import LocalDispatcher, TokenDispatcher
 from expedition.plan.shapes import ModelShape
 
@@ -39,9 +40,8 @@ class Router(nn.Module):
     def forward(self, x_TH: Tensor) -> tuple[Tensor, RouterOutput]:
         """→ weights [T, K] in x's dtype, and the router's output."""
         logits_TE = F.linear(x_TH, self.weight)
-        weight_TK, topk_TK = torch.topk(logits_TE.float().softmax(dim=-1), self.top_k, dim=-1)
-        weight_TK = weight_TK / weight_TK.sum(dim=-1, keepdim=True)
-        return weight_TK.to(logits_TE.dtype), RouterOutput(logits_TE, topk_TK)
+        weight_TK, topk_TK = top_experts(logits_TE, self.top_k)
+        return weight_TK, RouterOutput(logits_TE, topk_TK)
 
 
 class Experts(nn.Module):
@@ -58,6 +58,8 @@ class Experts(nn.Module):
 
     def forward(self, x_TH: Tensor, topk_TK: Tensor, weight_TK: Tensor) -> Tensor:
         gate_up_e2FH, down_eHF = self.dispatcher.held(self.gate_up_proj), self.dispatcher.held(self.down_proj)
+        if isinstance(self.dispatcher, LocalDispatcher):
+            return expert_layer(x_TH, topk_TK, weight_TK, gate_up_e2FH, down_eHF)
         sent = self.dispatcher.dispatch(x_TH, topk_TK, weight_TK)
         out_RH = expert_products(sent.rows_RH, sent.weight_R, sent.counts_e, gate_up_e2FH, down_eHF)
         return sent.combine(out_RH)

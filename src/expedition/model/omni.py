@@ -63,7 +63,7 @@ class OmniModel(nn.Module):
         if not self.lm_head.weight.is_meta:
             initialise(self, shape, seed)
 
-    def forward(
+    def forward(  # noqa: PLR0913
         self,
         tokens_BS: Tensor,
         positions_3BS: Tensor,
@@ -73,6 +73,7 @@ class OmniModel(nn.Module):
         is_video_G: Tensor,
         mel_MF: Tensor,
         mel_lengths_A: Tensor,
+        whole_rows: bool = False,
     ) -> ModelOutput:
         """Hidden states of packed rows; a token sees the earlier tokens of its own document.
 
@@ -80,12 +81,13 @@ class OmniModel(nn.Module):
         `document_BS` numbers documents 1.. in a row, 0 is padding. Media in order of appearance, rows first: grids in
         patches (an image has one frame), mel frames of clips side by side; P = 0 or F = 0 where a batch has none, and
         then the encoder runs on zeros and adds nothing. `grid_G3`, `is_video_G`, `mel_lengths_A` stay on the host.
+        `whole_rows`: every row is known to be one document without padding.
         Raises InputError where pad tokens and features differ in number (on CPU; on CUDA the kernel asserts).
         """
         del is_video_G  # images and videos take their pad tokens in one common order
         require_no_pads(tokens_BS, self.config.token_ids, patches=patches_PC.shape[0], mel_frames=mel_MF.shape[1])
         fused = self.fuse(tokens_BS, patches_PC, grid_G3, mel_MF, mel_lengths_A)
-        positions_3BS, seen = self.attended(positions_3BS, document_BS)
+        positions_3BS, seen = self.attended(positions_3BS, document_BS, whole_rows=whole_rows)
         hidden_BSH, router = self.model(fused.x_BSH, positions_3BS, seen, fused.visual_index_N, fused.deepstack)
         return ModelOutput(hidden_BSH, router)
 
@@ -115,10 +117,12 @@ class OmniModel(nn.Module):
             deepstack = [features_here(visual_index_N, level_NH, rows, self.spread) for level_NH in deepstack]
         return Fused(self.spread.tokens(x_BSH, 1), None, deepstack)
 
-    def attended(self, positions_3BS: Tensor, document_BS: Tensor) -> tuple[Tensor, Documents]:
+    def attended(
+        self, positions_3BS: Tensor, document_BS: Tensor, *, whole_rows: bool = False
+    ) -> tuple[Tensor, Documents]:
         """Positions of the queries that are here, and what they see, as the decoder takes both."""
         if self.spread is None:
-            return positions_3BS, plan_documents(document_BS)
+            return positions_3BS, plan_documents(document_BS, whole_rows=whole_rows)
         seen = plan_documents(document_BS, self.spread.stretches(document_BS.shape[1]))
         return self.spread.queries(positions_3BS, 2), seen
 

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from expedition.kernels.norm_rope import rotary_table
+from expedition.kernels.qk_norm_rope import rotary_table
 from expedition.plan.positions import RopeScaling
 
 __all__ = ["attention_factor", "decoder_rotary", "inverse_frequencies", "scaled_frequencies", "vision_rotary"]

@@ -7,14 +7,18 @@ G images and videos, N = P / merge² features, H decoder width, U distinct place
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from expedition.kernels.attention import SegmentPlan, plan_segments, segment_attention
-from expedition.kernels.norm_rope import rotate
+from expedition.kernels.attention import Segments, plan_segments, segment_attention
+from expedition.kernels.host import send
+from expedition.kernels.qk_norm_rope import qk_rope
 from expedition.model.rope import vision_rotary
 from expedition.plan.shapes import VisionShape
 
@@ -40,56 +44,66 @@ class VisionPlan:
     """Their bilinear weights, float32."""
     place_P: Tensor
     """Which distinct place each patch has."""
-    segments: SegmentPlan
+    segments: Segments
     """One segment a frame."""
 
 
-def plan_vision(grid_G3: Tensor, shape: VisionShape, device: torch.device) -> VisionPlan:
-    """Index tensors for grids (frames, rows, columns in patches); `grid_G3` is best on the host (it is read there)."""
+def plan_vision(
+    grid_G3: Tensor, shape: VisionShape, device: torch.device, dtype: torch.dtype = torch.float32
+) -> VisionPlan:
+    """Index tensors for grids (frames, rows, columns in patches); `grid_G3` is best on the host (it is read there).
+
+    Frames are attended in `dtype`.
+    """
     grids: list[list[int]] = grid_G3.tolist()
     starts: dict[tuple[int, int], int] = {}
-    tables: list[tuple[Tensor, Tensor, Tensor]] = []
+    tables: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = []
     places: list[Tensor] = []
     lengths: list[int] = []
     used = 0
     for frames, rows, columns in grids:
         if (rows, columns) not in starts:
             starts[rows, columns] = used
-            tables.append(_frame_table(rows, columns, shape))
+            tables.append(_frame_table(rows, columns, shape.merge, shape.position_grid))
             used += rows * columns
         start = starts[rows, columns]
         places.append(torch.arange(start, start + rows * columns).repeat(frames))
         lengths.extend([rows * columns] * frames)
     place_P = torch.cat(places)
-    row_column_2U, taps_U4, weights_U4 = (torch.cat(parts, dim=-1) for parts in zip(*tables, strict=True))
+    row_column_2U, taps_U4, weights_U4 = (
+        torch.from_numpy(np.concatenate(parts, axis=-1)) for parts in zip(*tables, strict=True)
+    )
     return VisionPlan(
-        row_column_2P=row_column_2U.index_select(1, place_P).to(device, non_blocking=True),
-        taps_U4=taps_U4.t().contiguous().to(device, non_blocking=True),
-        weights_U4=weights_U4.t().contiguous().to(device, non_blocking=True),
-        place_P=place_P.to(device, non_blocking=True),
-        segments=plan_segments(lengths, device),
+        row_column_2P=send(row_column_2U.index_select(1, place_P), device),
+        taps_U4=send(taps_U4.t().contiguous(), device),
+        weights_U4=send(weights_U4.t().contiguous(), device),
+        place_P=send(place_P, device),
+        segments=plan_segments(lengths, device, dtype),
     )
 
 
-def _frame_table(rows: int, columns: int, shape: VisionShape) -> tuple[Tensor, Tensor, Tensor]:
-    """For one frame size, patches in merge-block order: row and column [2, U], taps [4, U], weights [4, U]."""
-    merge = shape.merge
-    index = torch.arange(rows * columns).view(rows // merge, merge, columns // merge, merge).transpose(1, 2).flatten()
-    row, column = index // columns, index % columns
-    row_taps, row_weights = _axis_taps(row, rows, shape.position_grid)
-    column_taps, column_weights = _axis_taps(column, columns, shape.position_grid)
-    taps = (row_taps[:, None] * shape.position_grid + column_taps[None, :]).flatten(0, 1)
-    weights = (row_weights[:, None] * column_weights[None, :]).flatten(0, 1)
-    return torch.stack((row, column)), taps, weights
+@lru_cache(maxsize=4096)
+def _frame_table(rows: int, columns: int, merge: int, side: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """For one frame size, patches in merge-block order: row and column [2, U], taps [4, U], weights [4, U].
+
+    As arrays: what is kept from one batch to the next must not be a tensor that was made while tensors are fake.
+    """
+    blocks = np.arange(rows * columns).reshape(rows // merge, merge, columns // merge, merge)
+    row, column = np.divmod(blocks.swapaxes(1, 2).ravel(), columns)
+    row_taps, row_weights = _axis_taps(row, rows, side)
+    column_taps, column_weights = _axis_taps(column, columns, side)
+    taps = (row_taps[:, None] * side + column_taps[None, :]).reshape(4, -1)
+    weights = (row_weights[:, None] * column_weights[None, :]).reshape(4, -1)
+    return np.stack((row, column)), taps, weights
 
 
-def _axis_taps(index: Tensor, size: int, side: int) -> tuple[Tensor, Tensor]:
+def _axis_taps(index: NDArray[Any], size: int, side: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Two taps [2, U] into an axis of `side` learned positions and their linear weights; ends meet ends."""
-    source = index.float() * (side - 1) / max(size - 1, 1)
-    floor = source.floor()
-    offset = torch.arange(2)[:, None]
-    taps = (floor.long() + offset).clamp(0, side - 1)
-    return taps, (1 - (source - floor - offset).abs()).clamp(min=0)
+    source = index.astype(np.float32) * np.float32(side - 1) / np.float32(max(size - 1, 1))
+    floor = np.floor(source)
+    offset = np.arange(2)[:, None]
+    taps = (floor.astype(np.int64) + offset).clip(0, side - 1)
+    return taps, (1 - np.abs(source - floor - offset.astype(np.float32))).clip(min=0)
 
 
 class PatchEmbed(nn.Module):
@@ -114,11 +128,12 @@ class VisionAttention(nn.Module):
         self.qkv = nn.Linear(shape.hidden, 3 * shape.hidden)
         self.proj = nn.Linear(shape.hidden, shape.hidden)
 
-    def forward(self, x_PV: Tensor, rotary: tuple[Tensor, Tensor], segments: SegmentPlan) -> Tensor:
+    def forward(self, x_PV: Tensor, rotary: tuple[Tensor, Tensor], segments: Segments) -> Tensor:
         q, k, v = self.qkv(x_PV).view(x_PV.shape[0], 3, self.heads, -1).unbind(1)
         # Angles reach hundreds of radians in large frames: the turn is float32 also where activations are bf16.
-        q, k = (rotate(x.float(), *rotary).to(x.dtype) for x in (q, k))
-        out: Tensor = self.proj(segment_attention(q, k, v, segments).flatten(1))
+        cos, sin = (table.unsqueeze(0) for table in rotary)
+        q_1PND, k_1PND = qk_rope(q.unsqueeze(0), k.unsqueeze(0), (cos, sin))
+        out: Tensor = self.proj(segment_attention(q_1PND[0], k_1PND[0], v, segments).flatten(1))
         return out
 
 
@@ -145,7 +160,7 @@ class VisionBlock(nn.Module):
         self.attn = VisionAttention(shape)
         self.mlp = VisionMLP(shape)
 
-    def forward(self, x_PV: Tensor, rotary: tuple[Tensor, Tensor], segments: SegmentPlan) -> Tensor:
+    def forward(self, x_PV: Tensor, rotary: tuple[Tensor, Tensor], segments: Segments) -> Tensor:
         x_PV = x_PV + self.attn(self.norm1(x_PV), rotary, segments)
         out: Tensor = x_PV + self.mlp(self.norm2(x_PV))
         return out
@@ -188,7 +203,7 @@ class VisionEncoder(nn.Module):
 
     def forward(self, patches_PC: Tensor, grid_G3: Tensor) -> VisionFeatures:
         """`patches_PC` in the order (frame, block row, block column, row, column in block); grids in patches."""
-        plan = plan_vision(grid_G3, self.shape, patches_PC.device)
+        plan = plan_vision(grid_G3, self.shape, patches_PC.device, self.patch_embed.proj.weight.dtype)
         x_PV = self.patch_embed(patches_PC)
         positions_UV = (self.pos_embed(plan.taps_U4) * plan.weights_U4.unsqueeze(-1)).sum(1)
         x_PV = x_PV + positions_UV.to(x_PV.dtype).index_select(0, plan.place_P)

@@ -27,6 +27,8 @@ Read in this order:
     deepep.py     the same by DeepEP
     pipeline.py   layers over ranks
     recompute.py  what the backward pass computes again
+    accumulate.py when weights are whole and gradients reduced
+    materialise.py  first values of shards
     placement.py  which elements of a sharded tensor a rank holds
     norm.py       sums over sharded gradients
     dryrun.py     many ranks without any

@@ -72,6 +72,8 @@ def _shard(
     for unit in [*(block for block in blocks if not isinstance(block, Elsewhere)), *roots]:
         fully_shard(unit, mesh=ranks.meshes.fsdp, mp_policy=policy)
     sum_gradients([module for root in roots for module in root.modules() if isinstance(module, FSDPModule)])
+    if ranks.plan.gather == "step" and isinstance(model, FSDPModule):
+        model.set_reshard_after_forward(False)
     for stage in stages:
         # Micro-batches pass one after the other, and torch's zero bubble finds weights by the gathered parameters.
         assert isinstance(stage, FSDPModule)

@@ -16,7 +16,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from expedition.errors import MissingExtra, ProgrammeError
-from expedition.kernels.grouped_experts import Routing, expert_rows, expert_weights, route, sum_rows
+from expedition.kernels.routing import Routing, route
+from expedition.kernels.sorted_rows import expert_rows, expert_weights, sum_rows
 from expedition.model.dispatch import Dispatched
 from expedition.parallel.placement import local
 

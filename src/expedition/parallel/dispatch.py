@@ -13,7 +13,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed._functional_collectives import all_to_all_single_autograd
 
-from expedition.kernels.grouped_experts import Routing, expert_rows, expert_weights, permute, route, sum_rows
+from expedition.kernels.routing import Routing, route
+from expedition.kernels.sorted_rows import expert_rows, expert_weights, permute, sum_rows
 from expedition.model.dispatch import Dispatched, TokenDispatcher
 from expedition.parallel.placement import local
 

@@ -18,7 +18,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -30,6 +30,8 @@ from expedition.parallel.joining import meet
 from expedition.plan.runs import ParallelPlan
 
 LEAVE_S = 5.0
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,9 @@ class Ranks:
     plan: ParallelPlan = ParallelPlan()
     meshes: Meshes | None = None
     """None with a world of 1."""
+    control: dist.ProcessGroup | None = None
+    """All ranks, talking through the host, where `meshes` talk through accelerators: what is agreed on between steps waits
+    for no device."""
 
     @property
     def is_first(self) -> bool:
@@ -103,7 +108,7 @@ class Ranks:
         dist.all_reduce(total, group=self.meshes.tokens.get_group())
         return total
 
-    def merge_stages(self, values: dict[str, float]) -> dict[str, float]:
+    def merge_stages(self, values: dict[str, Value]) -> dict[str, Value]:
         """What the ranks of this rank's pipeline know, together; a collective where there are several."""
         if self.meshes is None or self.plan.pp == 1:
             return values
@@ -115,8 +120,9 @@ class Ranks:
         """Whether any rank says so; every rank gets the same answer."""
         if self.meshes is None:
             return flag
-        value = torch.tensor([int(flag)], device=self.meshes.data.device_type)
-        dist.all_reduce(value, op=dist.ReduceOp.MAX)
+        device_type = self.meshes.data.device_type if self.control is None else "cpu"
+        value = torch.tensor([int(flag)], device=device_type)
+        dist.all_reduce(value, op=dist.ReduceOp.MAX, group=self.control)
         return bool(value.item())
 
     def barrier(self) -> None:
@@ -143,7 +149,9 @@ def join_ranks(plan: ParallelPlan, device: torch.device) -> Ranks:
         rank = int(os.environ["RANK"])
         store = meet(rank, world, plan.join_timeout_s)
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", store=store, rank=rank, world_size=world)
-    return Ranks(dist.get_rank(), world, plan, lay_meshes(plan, device.type))
+    meshes = lay_meshes(plan, device.type)
+    control = dist.new_group(backend="gloo") if device.type == "cuda" else None
+    return Ranks(dist.get_rank(), world, plan, meshes, control)
 
 
 def lay_meshes(plan: ParallelPlan, device_type: str) -> Meshes:

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.pipelining import (
     PipelineStage,
     Schedule1F1B,
@@ -134,6 +135,16 @@ def stage_layers(layers: int, stages: int) -> list[range]:
 
 
 @dataclass(frozen=True, slots=True)
+class Pass:
+    """One thing that a rank does with a micro-batch."""
+
+    kind: Literal["forward", "backward", "input_backward", "weight_backward"]
+    """A backward pass may fall into the gradient of the input, and that of the weights later."""
+    stage: int
+    micro_batch: int
+
+
+@dataclass(frozen=True, slots=True)
 class StepShape:
     """What fixes a schedule's buffers."""
 
@@ -151,16 +162,16 @@ class Pipeline:
         self.stages, self.ranks = list(stages), ranks
         self._dtype, self._device = dtype, device
         self._hidden = stages[0].model.config.shape.hidden
-        self._group = ranks.meshes.data.get_group("pp")
+        self.group = ranks.meshes.data.get_group("pp")
         self._schedules: dict[StepShape, Any] = {}
-        self._ends = _group_of_ends(ranks) if stages[0].model.config.shape.tied_embeddings else None
+        self.ends = _group_of_ends(ranks) if stages[0].model.config.shape.tied_embeddings else None
 
     @property
     def borrowed(self) -> frozenset[str]:
         """Parameters whose owner is another pipeline rank: the tied table on the last one."""
         return (
             frozenset({EMBEDDING})
-            if self._ends is not None and self._holds_last and not self._holds_first
+            if self.ends is not None and self._holds_last and not self._holds_first
             else frozenset()
         )
 
@@ -184,12 +195,56 @@ class Pipeline:
         schedule = self._schedule(StepShape(count, tokens[0].shape[0], positions), tokens[0])
         arguments = (torch.cat(list(tokens)),) if self._holds_first else ()
         schedule.step(*arguments, target=torch.zeros(count) if self._holds_last else None, return_outputs=False)
-        self._join_tied_gradients()
+        self.join_tied_gradients()
+
+    def passes(self, shape: StepShape) -> list[Pass]:
+        """What this rank does in a step of such a shape, in order; nothing is run."""
+        plan, place, count = self.ranks.plan, self.ranks.place("pp"), shape.micro_batches
+        if plan.schedule == "1f1b":
+            ahead = min(count, plan.pp - place)
+            turns = [("forward", number) for number in range(ahead)]
+            for number in range(count):
+                turns.append(("backward", number))
+                turns += [("forward", number + ahead)] if number + ahead < count else []
+            return [Pass(kind, place, number) for kind, number in turns]  # type: ignore[arg-type]
+        tokens = torch.empty(shape.rows, shape.positions, dtype=torch.int64, device="meta")
+        actions = self._schedule(shape, tokens).pipeline_order[place]
+        kinds: dict[str, Any] = {
+            "FORWARD": "forward",
+            "FULL_BACKWARD": "backward",
+            "BACKWARD_INPUT": "input_backward",
+            "BACKWARD_WEIGHT": "weight_backward",
+        }
+        return [
+            Pass(kinds[action.computation_type.name], action.stage_index, action.microbatch_index)
+            for action in actions
+            if action is not None and action.computation_type.name in kinds
+        ]
+
+    @torch.no_grad()
+    def pass_once(self, work: Work, tokens: Tensor, positions: int) -> None:
+        """One micro-batch `tokens` [B, S] forwards through all stages, one after the other, without gradients.
+
+        A collective of the pipeline's ranks; `positions` as in `run`.
+        """
+        pp = self.ranks.plan.pp
+        for stage in self.stages:
+            stage.take(work)
+            x = tokens
+            if not stage.is_first:
+                x = torch.empty(tokens.shape[0], positions, self._hidden, dtype=self._dtype, device=self._device)
+                dist.recv(x, group=self.group, group_src=(stage.number - 1) % pp)
+            x = stage(x)
+            if not stage.is_last:
+                dist.send(x.contiguous(), group=self.group, group_dst=(stage.number + 1) % pp)
+        for unit in (module for stage in self.stages for module in stage.modules()):
+            if isinstance(unit, FSDPModule):
+                unit.reshard()
 
     def sum(self, value: Tensor) -> Tensor:
         """Sum over the pipeline's ranks; `value` is not changed."""
         total = value.detach().clone()
-        dist.all_reduce(total, group=self._group)
+        dist.all_reduce(total, group=self.group)
         return total
 
     def _schedule(self, shape: StepShape, tokens: Tensor) -> Any:
@@ -209,7 +264,7 @@ class Pipeline:
                 self._device,
                 input_args=tokens.to("meta") if stage.is_first else hidden.requires_grad_(),
                 output_args=objective.requires_grad_() if stage.is_last else hidden.requires_grad_(),
-                group=self._group,
+                group=self.group,
             )
             for stage in self.stages
         ]
@@ -220,13 +275,13 @@ class Pipeline:
         return kind(parts, **options)
 
     @torch.no_grad()
-    def _join_tied_gradients(self) -> None:
+    def join_tied_gradients(self) -> None:
         """The tied table is on the first and the last rank: both get the sum of the two gradients."""
-        if self._ends is None or not (self._holds_first or self._holds_last):
+        if self.ends is None or not (self._holds_first or self._holds_last):
             return
         gradient = self.stages[0].model.model.embed_tokens.weight.grad
         assert gradient is not None
-        dist.all_reduce(local(gradient), group=self._ends)
+        dist.all_reduce(local(gradient), group=self.ends)
 
 
 def _as_it_is(objective: Tensor, _target: None) -> Tensor:

@@ -71,3 +71,22 @@ def flat_offsets(tensor: Tensor, rows: slice = slice(None)) -> Tensor:
         stride = math.prod(tensor.shape[dim + 1 :])
         offsets = offsets.unsqueeze(-1) + index * stride
     return offsets.reshape(held.shape)
+
+
+def flat_stretches(tensor: Tensor) -> tuple[int, int, int] | None:
+    """`flat_offsets` as three numbers: element i of this rank's part lies at first + (i // run) · jump + i % run.
+
+    None where a part is not like that: strided shards, and three dimensions split in a way that leaves gaps of two sizes.
+    """
+    whole, indices = tensor.shape, held_indices(tensor)
+    held = [index.numel() for index in indices]
+    if 0 in held:
+        return 0, 1, 1
+    if any(int(index[-1]) - int(index[0]) != index.numel() - 1 for index in indices):
+        return None
+    inner = max((dim for dim, size in enumerate(held) if size != whole[dim]), default=0)
+    outer = [dim for dim in range(inner) if held[dim] > 1]
+    if any(held[dim] != whole[dim] for dim in outer[1:]):
+        return None
+    first = sum(int(index[0]) * math.prod(whole[dim + 1 :]) for dim, index in enumerate(indices))
+    return first, math.prod(held[inner:]), math.prod(whole[inner:])

@@ -31,6 +31,7 @@ _KEPT = {
         "bmm",
         "_grouped_mm",
         "_scaled_mm",
+        "_scaled_grouped_mm",
         "_scaled_dot_product_flash_attention",
         "_scaled_dot_product_flash_attention_for_cpu",
         "_scaled_dot_product_efficient_attention",
@@ -38,6 +39,7 @@ _KEPT = {
         "_scaled_dot_product_fused_attention_overrideable",
     ),
     "_c10d_functional": ("all_to_all_single", "reduce_scatter_tensor"),
+    "expedition": ("span_attention",),
 }
 """Operations whose results "selective" keeps: matrix products, attention, what came over the network."""
 

@@ -21,6 +21,7 @@ Read in this order:
     phases.py      which run starts from which
     loading.py     how batches are made ahead
     runs.py        training runs
+    precision.py   compute type, FP8
     rules.py       stop rules
     cluster.py     machines and prices
     criteria.py    acceptance criteria

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Any, Literal, Self, get_args
 
@@ -17,6 +18,7 @@ from expedition.plan.data import Kind
 from expedition.plan.loading import LoadingPlan
 from expedition.plan.phases import StartPlan
 from expedition.plan.positions import RopePlan
+from expedition.plan.precision import PrecisionPlan
 from expedition.plan.section import Section
 
 _SUFFIXES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "B": 10**9, "T": 10**12}
@@ -169,8 +171,10 @@ class OptimizerPlan(Section):
     weights: Literal["fp32", "bf16_stochastic"] = "fp32"
     """Type of the weights between steps: fp32 masters, or bf16 with stochastic rounding (arXiv:2010.06192); gradients
     have it too."""
-    moments: Literal["fp32", "bf16"] = "fp32"
-    """Type of moments and momentum between steps; bf16 ones are rounded stochastically."""
+    moments: Literal["fp32", "bf16", "fp8"] = "fp32"
+    """Type of moments and momentum between steps; all but fp32 are rounded stochastically. fp8: E4M3 with a scale for 256
+    neighbours and the second moment as its root (after Dettmers et al. 2022, arXiv:2110.02861); momentum of Muon stays bf16,
+    and parameters whose rows are no multiple of 256, or are split over ranks, keep fp32 moments."""
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -179,9 +183,23 @@ class OptimizerPlan(Section):
             raise ValueError(f"groups: names must differ, they are {names}")
         return self
 
-    def state_bytes(self, moments: int) -> int:
-        """Bytes of one parameter with its gradient and `moments` moments (AdamW: 2, Muon: 1)."""
-        return 2 * (4 if self.weights == "fp32" else 2) + moments * (4 if self.moments == "fp32" else 2)
+    def is_muons(self, name: str, dimensions: int) -> bool:
+        """Whether Muon updates the parameter: `kind` is muon, it is a matrix or a stack of experts' matrices, and no
+        pattern leaves it to AdamW."""
+        matrices = dimensions == 2 or (dimensions == 3 and fnmatchcase(name, "*.experts.*"))
+        left = any(fnmatchcase(name, pattern) for pattern in self.muon.adamw)
+        return self.kind == "muon" and matrices and not left
+
+    def state_bytes(self, name: str, dimensions: int) -> int:
+        """Bytes that one element of the parameter needs between steps: weight, gradient, moments (AdamW 2, Muon 1)."""
+        muon = self.is_muons(name, dimensions)
+        return 2 * (4 if self.weights == "fp32" else 2) + (1 if muon else 2) * self._moment_bytes(muon, dimensions)
+
+    def _moment_bytes(self, muon: bool, dimensions: int) -> int:
+        """Scales of fp8 moments, 1.6 % of them, are left out."""
+        if self.moments == "fp8" and not muon:
+            return 1 if dimensions >= 2 else 4
+        return 4 if self.moments == "fp32" else 2
 
 
 class LearningRatePlan(Section):
@@ -242,30 +260,6 @@ class LossPlan(Section):
         return self
 
 
-class Fp8Plan(Section):
-    """Which linear layers run in FP8, and how. Weight-gradient products stay in the compute dtype."""
-
-    modules: tuple[str, ...] = ()
-    """Name patterns (fnmatch on the module's dotted name) of linear layers; none named is no FP8."""
-    exclude: tuple[str, ...] = ("*lm_head*", "*gate", "visual.*", "audio_tower.*")
-    """Patterns that stay in the compute dtype whatever `modules` says."""
-    scale: Literal["tensorwise", "rowwise"] = "tensorwise"
-    """One scale a tensor, or one a row of each factor of the product."""
-    forward: Literal["e4m3", "e5m2"] = "e4m3"
-    """Format of activations and weights."""
-    gradient: Literal["e4m3", "e5m2"] = "e5m2"
-    """Format of output gradients."""
-
-
-class PrecisionPlan(Section):
-    """Numerics of the forward and backward pass. Master weights and optimiser states are always fp32."""
-
-    compute: Literal["fp32", "bf16"] = "fp32"
-    """Type of matrix products."""
-    fp8: Fp8Plan = Fp8Plan()
-    """FP8 policy by module."""
-
-
 class ParallelPlan(Section):
     """Degrees of the mesh (pp, dp_replicate, dp_shard, cp, tp) and of the experts' mesh."""
 
@@ -293,6 +287,10 @@ class ParallelPlan(Section):
     recompute: Literal["none", "layers", "selective"] = "none"
     """What the backward pass computes again: nothing; every layer of decoder and encoders from its input; or all of a
     layer but its matrix products, attention and communication (arXiv:2205.05198)."""
+    gather: Literal["layer", "step"] = "layer"
+    """When a rank holds weights whole that are sharded: `layer` from a layer's pass to its end in every micro-batch, with
+    gradients reduced over the shards each time; `step` from their first use in a step to its end, with gradients reduced
+    once, for 2 + 4 bytes more a parameter (bf16 weights, fp32 gradients)."""
 
     join_timeout_s: float = Field(default=300.0, gt=0)
     """Longest that a rank waits for the others at the start, seconds."""
@@ -424,6 +422,9 @@ class RunPlan(Section):
     """auto: cuda where there is one."""
     threads: int = Field(default=2, ge=1)
     """CPU threads of the process; part of the numerics, so it is decided here."""
+    deterministic: bool = True
+    """Only kernels that give the same bits for the same input. False also allows quicker ones that add in changing order: on
+    a Hopper GPU cuDNN's attention, where every row of a micro-batch is one document."""
     seed: int = Field(default=7, ge=0)
     """Seed of the initial weights and of the data order."""
     dataset: str = "dataset"

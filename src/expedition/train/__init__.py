@@ -10,7 +10,7 @@ Verbs (all that other rooms may call):
     load_model(ws, run, name) -> OmniModel          of a checkpoint, hashes checked
     checkpoints(ws, run), newest_intact(ws, run), verify(ws, info)      what there is, and whether it is whole
     train_phases(ws, programme), describe_phases    runs that start from one another; teach(ws, programme, name)
-    proof_of_concept, performance_report, distil    reports/poc.json, performance.json, distillation.json
+    proof_of_concept, performance_report, distil, profile_run(…, Wanted)    reports/*.json, runs/<run>/profile/
 Seams: BatchSource (data.loading.Loader, a test's own arrays); Callback (metrics, rules …; entry points expedition.callbacks).
 Imports: errors, workspace, plan, data.loading, data.tokenizer, watch, model, parallel.  Imported by: voyage, cli.
 Reads: data/.  Writes: runs/<run>/, reports/, incidents/ through watch.
@@ -23,8 +23,8 @@ Read in this order:
     objective.py    its forward and backward over micro-batches and ranks
     pipelined.py    the same through the stages of a pipeline
     losses.py       the terms, as shares of the global batch
-    compute.py      the model's call in the compute type
-    precision.py    bf16, FP8 layers
+    compute.py  working.py      the model's call in the compute type, its weights there
+    precision.py  fp8/    compute type, what is FP8; layers, counts, the way back
     bad_step.py     which updates are dropped
     optimizer.py  update/    weights, moments and a select; groups, AdamW, Muon, rounding
     schedule.py     the learning rate
@@ -38,10 +38,10 @@ Read in this order:
     lineage.py  forking.py  starting.py     descent from another run's checkpoint
     teaching.py  top_k.py  teacher_parts.py     a teacher beside the student, or written down
     callbacks/      what happens around a step
-    setup.py        from a plan to a built run
+    setup.py  accelerator.py    from a plan to a built run; what its process sets before
     run.py          all of it, as one verb
-    stopwatch.py    the parts of a step
-    reports/        summary, status, phases, proof of concept, performance, distillation
+    stopwatch.py  seen.py   the parts of a step, and its figures on their way to the host
+    profiling/  reports/    where a step's time goes; summary, status, phases, proof of concept, performance, distillation
 Try: expedition train --help; pytest tests/train
 """
 
@@ -53,6 +53,7 @@ from typing import Any
 _WHERE = {
     "Said": "control",
     "Skip": "decisions",
+    "Wanted": "profiling.profile",
     "ask_run": "control",
     "fork_run": "forking",
     "outlook_of": "reports.outlook",
@@ -67,6 +68,7 @@ _WHERE = {
     "verify": "checkpoint",
     "proof_of_concept": "reports.poc",
     "performance_report": "reports.performance",
+    "profile_run": "profiling.profile",
     "describe_phases": "reports.phases",
     "distil": "reports.distill",
     "teach": "teacher_parts",
@@ -76,6 +78,7 @@ _WHERE = {
 __all__ = [
     "Said",
     "Skip",
+    "Wanted",
     "ask_run",
     "checkpoints",
     "describe_phases",
@@ -85,6 +88,7 @@ __all__ = [
     "newest_intact",
     "outlook_of",
     "performance_report",
+    "profile_run",
     "proof_of_concept",
     "rewind_run",
     "teach",

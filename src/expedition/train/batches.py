@@ -6,16 +6,22 @@ Shapes: B batch, S sequence, T = B·S, P patches, C patch values, G grids, M mel
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
+from expedition.kernels.host import send
 from expedition.parallel.sequence import SequenceSplit
 
 if TYPE_CHECKING:
     from expedition.data.loading.batch import Batch
+
+
+IGNORED = -100
+"""The label of positions that are not learnt."""
 
 
 class BatchSource(Protocol):
@@ -69,9 +75,13 @@ class TensorBatch:
     """Positions of this rank that are not padding."""
     sample_ids: tuple[int, ...] = ()
     """Global number of each row; -1 for a row that only fills a micro-batch."""
+    labelled_N: Tensor | None = None
+    """Flat positions of this rank that have a label, int64, on an accelerator: there it would wait to count them."""
+    whole_rows: bool = False
+    """Every row is one document without padding."""
 
     @property
-    def model_inputs(self) -> tuple[Tensor, ...]:
+    def model_inputs(self) -> tuple[Tensor | bool, ...]:
         """Arguments of `OmniModel.forward`, in order."""
         return (
             self.tokens_BS,
@@ -82,6 +92,7 @@ class TensorBatch:
             self.is_video_G,
             self.mel_MF,
             self.mel_lengths_A,
+            self.whole_rows,
         )
 
     @property
@@ -93,20 +104,43 @@ class TensorBatch:
 def to_tensors(
     batch: Batch, device: torch.device, dtype: torch.dtype, split: SequenceSplit | None = None
 ) -> TensorBatch:
-    """Arrays to tensors; patches and mel frames in the compute type. `split` says which positions are this rank's."""
+    """Arrays to tensors; patches and mel frames in the compute type. `split` says which positions are this rank's.
 
+    To a CUDA device they are copied beside its work, out of page-locked memory, and what is asked of it from now on waits
+    for them; the host does not.
+    """
+    if device.type != "cuda":
+        return _tensors(batch, device, dtype, split)
+    beside = _copy_stream(device)
+    with torch.cuda.stream(beside):
+        made = _tensors(batch, device, dtype, split)
+    current = torch.cuda.current_stream(device)
+    current.wait_stream(beside)
+    for field in fields(made):
+        value = getattr(made, field.name)
+        if isinstance(value, Tensor) and value.is_cuda:
+            value.record_stream(current)
+    return made
+
+
+@cache
+def _copy_stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+def _tensors(batch: Batch, device: torch.device, dtype: torch.dtype, split: SequenceSplit | None) -> TensorBatch:
     def there(array: object, kind: torch.dtype | None = None) -> Tensor:
-        return torch.as_tensor(array).to(device=device, dtype=kind, non_blocking=True)
+        return send(torch.as_tensor(array), device).to(dtype=kind)
 
     def here(array: object) -> Tensor:
         whole = torch.as_tensor(array)
         return whole if split is None else split.tokens(whole, 1)
 
-    real_BS = here(batch.document_BS > 0)
-
+    real_BS, labels_BS = here(batch.document_BS > 0), here(batch.labels_BS)
+    labelled_N = (labels_BS.flatten() != IGNORED).nonzero().squeeze(1) if device.type == "cuda" else None
     return TensorBatch(
         tokens_BS=there(batch.tokens_BS),
-        labels_BS=there(here(batch.labels_BS)),
+        labels_BS=there(labels_BS),
         positions_3BS=there(batch.positions_3BS),
         document_BS=there(batch.document_BS),
         kind_BS=there(here(batch.kind_BS)),
@@ -118,4 +152,6 @@ def to_tensors(
         mel_lengths_A=torch.as_tensor(batch.mel_lengths_A),
         real_tokens=batch.real_tokens if split is None else int(real_BS.sum()),
         sample_ids=tuple(batch.sample_ids.tolist()),
+        labelled_N=None if labelled_N is None else there(labelled_N),
+        whole_rows=bool((batch.document_BS == 1).all()),
     )

@@ -3,48 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import nn
 
 from expedition.model.omni import ModelOutput, OmniModel
+from expedition.parallel.accumulate import Gather, begin_micro_batch
 from expedition.train.batches import TensorBatch
-from expedition.train.losses import Head
+from expedition.train.fp8.head import linear_head
+from expedition.train.fp8.layers import forget_copies
+from expedition.train.losses import LinearHead
+from expedition.train.working import Working
 
 
 class Forward:
-    """Calls the model on a batch. Where nothing is sharded and weights are held in another type than the compute type,
-    they are cast for the call, as FSDP2's mixed precision does for sharded ones; gradients arrive in the weights' type."""
+    """Calls the model on a batch, in the compute type. Where nothing is sharded and weights are held in another type, the
+    model works with copies (`Working`), as FSDP2's mixed precision makes them of sharded ones."""
 
-    def __init__(self, model: OmniModel, dtype: torch.dtype, *, sharded: bool) -> None:
-        self.model = model
-        held = next(model.parameters()).dtype
-        self._cast = None if sharded or held == dtype else dtype
-        self._call = _Call(model)
+    def __init__(self, model: OmniModel, dtype: torch.dtype, *, sharded: bool, gather: Gather = "layer") -> None:
+        self.model, self._gather = model, gather
+        self.working = None if sharded else Working(model, dtype)
 
-    def __call__(self, batch: TensorBatch) -> tuple[ModelOutput, Head]:
+    def __call__(self, batch: TensorBatch) -> tuple[ModelOutput, LinearHead]:
         """The output, and the head as a function that stays valid for a recomputation in the backward pass."""
-        if self._cast is None:
-            output, weight = self._call(batch)
+        with nullcontext() if self.working is None else self.working.in_place():
+            output: ModelOutput = self.model(*batch.model_inputs)
+            head = linear_head(self.model.lm_head)
+        return output, head
+
+    def begin(self, micro_batch: int, micro_batches: int) -> None:
+        """Before the passes of one (0-based) of a step's micro-batches, whose gradients are added up."""
+        if self.working is None:
+            begin_micro_batch(self.model, self._gather, last=micro_batch + 1 == micro_batches)
+        elif micro_batch == 0:
+            self.working.begin(micro_batches)
+
+    def end(self) -> None:
+        """After the last one's: the step's gradients are the parameters'."""
+        if self.working is not None:
+            self.working.end()
+
+    def updated(self) -> None:
+        """The optimiser has changed the weights, and the copies with them."""
+        if self.working is None:
+            forget_copies(self.model)  # FSDP2 fills the same tensors without a version counting it
         else:
-            cast = {name: value.to(self._cast) for name, value in self._call.named_parameters()}
-            output, weight = functional_call(self._call, cast, (batch,), tie_weights=True)
-        return output, lambda hidden: F.linear(hidden, weight)
-
-
-class _Call(nn.Module):
-    """The model and its head's weight as they are during one call."""
-
-    def __init__(self, omni: OmniModel) -> None:
-        super().__init__()
-        self.omni = omni
-
-    def forward(self, batch: TensorBatch) -> tuple[ModelOutput, Tensor]:
-        output: ModelOutput = self.omni(*batch.model_inputs)
-        return output, self.omni.lm_head.weight
+            self.working.updated()
 
 
 def activation_statistics(model: nn.Module, run: Callable[[], Any]) -> dict[str, dict[str, float]]:

@@ -10,13 +10,11 @@ from expedition.parallel.norm import squared_norm
 from expedition.train.callbacks.callback import Done
 from expedition.train.compute import activation_statistics
 from expedition.train.objective import Parts
+from expedition.train.pipelined import pass_batch
 
 
 def diagnose(parts: Parts, done: Done) -> dict[str, Any]:
-    """Gradient norms by part, activations of the step's batch, ids of its samples. A collective.
-
-    Activations stay unknown (empty) where the model is cut into stages: one batch does not pass a stage alone.
-    """
+    """Gradient norms by part, activations of the step's first micro-batch, ids of its samples. A collective."""
     borrowed = parts.pipeline.borrowed if parts.pipeline is not None else frozenset()
     gradients: dict[str, list[torch.Tensor]] = {}
     for name, parameter in done.state.optimizer.parameters.items():
@@ -24,14 +22,23 @@ def diagnose(parts: Parts, done: Done) -> dict[str, Any]:
             gradients.setdefault(part_of(name), []).append(parameter.grad)
     norms = {part: float(squared_norm(found, parts.ranks, of_stage=True).sqrt()) for part, found in gradients.items()}
     activations: dict[str, dict[str, float]] = {}
-    if done.batches and parts.pipeline is None:
-        batch = done.batches[0]
-        activations = activation_statistics(parts.forward.model, lambda: parts.forward(batch))
+    if done.batches:
+        batch, pipeline = done.batches[0], parts.pipeline
+        activations = activation_statistics(
+            parts.forward.model,
+            lambda: parts.forward(batch) if pipeline is None else pass_batch(pipeline, batch),
+        )
     return {
         "gradients": parts.ranks.merge_stages(norms),
-        "activations": activations,
+        "activations": dict(sorted(parts.ranks.merge_stages(activations).items(), key=lambda part: _place(part[0]))),
         "samples": [str(sample) for sample in done.sample_ids],
     }
+
+
+def _place(part: str) -> tuple[bool, int]:
+    """Encoders, then layers by number: the order in which a batch passes them."""
+    number = part.rpartition(".")[2]
+    return (True, int(number)) if number.isdigit() else (False, 0)
 
 
 def part_of(parameter: str) -> str:

@@ -44,7 +44,7 @@ def spoil_gradients(parameters: Iterable[Tensor], step: int, injections: Iterabl
         if fault.kind in values and fault.acts_on(step):
             first = next(parameter.grad for parameter in parameters if parameter.grad is not None)
             with torch.no_grad():
-                first.view(-1)[0] = values[fault.kind]
+                first.view(-1)[0].fill_(values[fault.kind])
 
 
 def learning_rate_factor(step: int, injections: Iterable[Injection]) -> float:

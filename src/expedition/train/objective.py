@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from expedition.kernels.host import is_readable
+from expedition.kernels.router_sums import router_sums
 from expedition.model.omni import ModelOutput
 from expedition.parallel.mesh import Ranks
 from expedition.parallel.pipeline import Pipeline
@@ -24,7 +26,6 @@ from expedition.train.losses import (
     Soft,
     Targets,
     Teaching,
-    TokenLosses,
     balance_loss,
     expert_counts,
     router_z_loss,
@@ -81,24 +82,26 @@ def forward_backward(parts: Parts, batches: Sequence[TensorBatch]) -> Sums:
     sums = start_sums(parts, batches)
     if parts.run.loss.balance_counts == "exact" and len(batches) > 1 and parts.experts:
         sums.counts_LE, sums.counts_whole = step_counts(parts, batches), True
-    for batch in batches:
+    for number, batch in enumerate(batches):
+        parts.forward.begin(number, len(batches))
         output, head = parts.forward(batch)
         tokens = token_losses(
             head,
             output.hidden_BSH,
-            Targets(batch.labels_BS, batch.kind_BS, parts.kind_weights_K, parts.run.loss.head_z_loss > 0),
+            targets(parts, batch),
             parts.run.loss.chunk_tokens,
             _soft(parts, batch),
         )
         balance, z = router_losses(parts, batch, output, sums)
         plan = parts.run.loss
-        objective = blend(parts.run, tokens) / sums.weight + plan.balance * balance + plan.z_loss * z
+        objective = tokens.objective / sums.weight + plan.balance * balance + plan.z_loss * z
         objective.backward()  # type: ignore[no-untyped-call]
         figures = torch.cat([tokens.sum_K, tokens.count_K, balance.detach()[None], z.detach()[None]])
         kinds = tokens.sum_K.numel()
         sum_K, count_K, rest = torch.split(parts.ranks.sum(figures), [kinds, kinds, 2])
         sums.sum_K, sums.count_K = sums.sum_K + sum_K, sums.count_K + count_K
         sums.balance, sums.z = sums.balance + rest[0], sums.z + rest[1]
+    parts.forward.end()
     return sums
 
 
@@ -106,7 +109,7 @@ def start_sums(parts: Parts, batches: Sequence[TensorBatch]) -> Sums:
     """Zeros, and the two denominators, which labels alone decide."""
     weights_K = parts.kind_weights_K
     weight = torch.stack([_label_weight(batch, weights_K) for batch in batches]).sum()
-    real_tokens = weight.new_tensor(float(sum(batch.real_tokens for batch in batches)))
+    real_tokens = torch.full_like(weight, float(sum(batch.real_tokens for batch in batches)))
     weight, real_tokens = parts.ranks.sum(torch.stack([weight, real_tokens])).unbind()
     zero, zeros_K = torch.zeros_like(weight), torch.zeros_like(weights_K)
     counts_LE = weights_K.new_zeros(0, parts.experts)
@@ -115,16 +118,18 @@ def start_sums(parts: Parts, batches: Sequence[TensorBatch]) -> Sums:
 
 def _label_weight(batch: TensorBatch, weights_K: Tensor) -> Tensor:
     labelled = batch.labels_BS != IGNORED
-    return weights_K[batch.kind_BS[labelled].long()].sum()
+    if is_readable(labelled):
+        return weights_K[batch.kind_BS[labelled].long()].sum()
+    # How many they are is not known on the host; padding has kind -1 and no label.
+    return torch.where(labelled, weights_K[batch.kind_BS.long().clamp(min=0)], 0.0).sum()
 
 
-def blend(run: RunPlan, tokens: TokenLosses) -> Tensor:
-    """What is divided by the batch's weight: cross entropy, a teacher's term, the head's z-loss."""
-    total = tokens.weighted_sum
-    if run.teacher is not None:
-        share = run.teacher.weight
-        total = (1 - share) * tokens.weighted_sum + share * tokens.soft_sum
-    return total + run.loss.head_z_loss * tokens.z_sum if run.loss.head_z_loss else total
+def targets(parts: Parts, batch: TensorBatch) -> Targets:
+    """What the labels of a micro-batch count, by the plan."""
+    run = parts.run
+    share = run.teacher.weight if run.teacher is not None else 0.0
+    weights_K, z_loss = parts.kind_weights_K, run.loss.head_z_loss
+    return Targets(batch.labels_BS, batch.kind_BS, weights_K, z_loss, share, batch.labelled_N)
 
 
 def _soft(parts: Parts, batch: TensorBatch) -> Teaching | None:
@@ -158,8 +163,9 @@ def router_losses(parts: Parts, batch: TensorBatch, output: ModelOutput, sums: S
         counts_LE = expert_counts([router.topk_TK for router in output.router], batch.real_T, parts.experts)
         counts_LE = parts.ranks.sum(counts_LE)
         sums.counts_LE = counts_LE if not sums.counts_LE.shape[0] else sums.counts_LE + counts_LE
-    balance = balance_loss(logits, batch.real_T, sums.counts_LE, sums.real_tokens)
-    return balance, router_z_loss(logits, batch.real_T, sums.real_tokens)
+    probability_LE, squares_L = router_sums(logits, batch.real_T)
+    balance = balance_loss(probability_LE, sums.counts_LE, sums.real_tokens)
+    return balance, router_z_loss(squares_L, sums.real_tokens)
 
 
 @torch.no_grad()

@@ -19,8 +19,9 @@ from expedition.model.moe import RouterOutput
 from expedition.model.omni import ModelOutput
 from expedition.parallel.pipeline import Pipeline, Stage, attach
 from expedition.train.batches import TensorBatch
-from expedition.train.losses import Targets, token_losses
-from expedition.train.objective import Parts, Sums, blend, router_losses, start_sums
+from expedition.train.fp8.head import linear_head
+from expedition.train.losses import token_losses
+from expedition.train.objective import Parts, Sums, router_losses, start_sums, targets
 
 
 def forward_backward_stages(parts: Parts, pipeline: Pipeline, batches: Sequence[TensorBatch]) -> Sums:
@@ -30,6 +31,27 @@ def forward_backward_stages(parts: Parts, pipeline: Pipeline, batches: Sequence[
     tokens = [batch.tokens_BS for batch in batches]
     pipeline.run(passing.work, tokens, positions=batches[0].labels_BS.shape[1])
     return _joined(parts, pipeline, passing)
+
+
+def stage_forward(stage: Stage, batch: TensorBatch, x: Tensor) -> tuple[Tensor, list[RouterOutput]]:
+    """Hidden states after the stage's layers, without the final norm, and its routers' outputs; on the first stage `x` is
+    not used, since it embeds the batch."""
+    model = stage.model
+    positions_3BS, seen = model.attended(batch.positions_3BS, batch.document_BS)
+    visual_index_N, deepstack = None, []
+    if stage.is_first:
+        media = (batch.patches_PC, batch.grid_G3, batch.mel_MF, batch.mel_lengths_A)
+        fused = model.fuse(batch.tokens_BS, *media)
+        x, visual_index_N, deepstack = fused.x_BSH, fused.visual_index_N, fused.deepstack
+    rotary = model.model.rotary(positions_3BS, x.dtype)
+    return model.model.through(stage.numbers, x, rotary, seen, visual_index_N, deepstack)
+
+
+def pass_batch(pipeline: Pipeline, batch: TensorBatch) -> None:
+    """One micro-batch forwards through the layers of all stages, without gradients and losses. A collective."""
+    pipeline.pass_once(
+        lambda stage, _, x: stage_forward(stage, batch, x)[0], batch.tokens_BS, positions=batch.labels_BS.shape[1]
+    )
 
 
 @dataclass(slots=True)
@@ -45,15 +67,8 @@ class _Passing:
 
     def work(self, stage: Stage, number: int, x: Tensor) -> Tensor:
         """One stage's forward pass: hidden states, or the objective's share on the last."""
-        batch, model = self.batches[number], stage.model
-        positions_3BS, seen = model.attended(batch.positions_3BS, batch.document_BS)
-        visual_index_N, deepstack = None, []
-        if stage.is_first:
-            media = (batch.patches_PC, batch.grid_G3, batch.mel_MF, batch.mel_lengths_A)
-            fused = model.fuse(batch.tokens_BS, *media)
-            x, visual_index_N, deepstack = fused.x_BSH, fused.visual_index_N, fused.deepstack
-        rotary = model.model.rotary(positions_3BS, x.dtype)
-        x_BSH, router = model.model.through(stage.numbers, x, rotary, seen, visual_index_N, deepstack)
+        batch = self.batches[number]
+        x_BSH, router = stage_forward(stage, batch, x)
         objective = self._router_share(stage, batch, router, x_BSH)
         if not stage.is_last:
             return x_BSH if objective is None else attach(x_BSH, objective)
@@ -74,12 +89,11 @@ class _Passing:
         return plan.balance * balance + plan.z_loss * z
 
     def _token_share(self, stage: Stage, batch: TensorBatch, hidden_BSH: Tensor) -> Tensor:
-        z_loss = self.parts.run.loss.head_z_loss > 0
-        targets = Targets(batch.labels_BS, batch.kind_BS, self.parts.kind_weights_K, z_loss)
-        tokens = token_losses(stage.model.head, hidden_BSH, targets, self.parts.run.loss.chunk_tokens)
+        head = linear_head(stage.model.lm_head)
+        tokens = token_losses(head, hidden_BSH, targets(self.parts, batch), self.parts.run.loss.chunk_tokens)
         self.tokens.sum_K = self.tokens.sum_K + tokens.sum_K
         self.tokens.count_K = self.tokens.count_K + tokens.count_K
-        return blend(self.parts.run, tokens) / self.tokens.weight
+        return tokens.objective / self.tokens.weight
 
 
 def _joined(parts: Parts, pipeline: Pipeline, passing: _Passing) -> Sums:

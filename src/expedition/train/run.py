@@ -16,10 +16,12 @@ from expedition.parallel.mesh import Ranks, join_ranks, leave_ranks
 from expedition.plan.models import Programme
 from expedition.plan.rules import RulesPlan
 from expedition.plan.runs import RunPlan
+from expedition.train.accelerator import prepare_accelerator
 from expedition.train.batches import BatchSource
 from expedition.train.callbacks.callback import Callback
 from expedition.train.callbacks.checkpoint import Checkpoints, open_writer
 from expedition.train.callbacks.dropped import DroppedSteps
+from expedition.train.callbacks.fp8_health import Fp8Health
 from expedition.train.callbacks.installed import Situation, installed_callbacks
 from expedition.train.callbacks.metrics import Metrics
 from expedition.train.callbacks.progress import Listener, Progress
@@ -154,6 +156,7 @@ def _sail(
     """Train, after `first` was done once under the run's lease."""
     began = time.monotonic()
     run = find_run(programme, name)
+    prepare_accelerator(ws, run)
     fix_numerics(run)
     device = choose_device(run)
     ranks = join_ranks(run.parallel, device)
@@ -221,39 +224,53 @@ def _train(job: Job, listener: Listener | None) -> Outcome:
             device=str(job.built.device),
             plan_hash=sha256_json(description["run"]),
         )
+    callbacks, saves = callbacks_of(job, description, listener)
     trainer = Trainer(
         parts=job.built.parts,
         state=job.built.state,
         source=job.source,
-        callbacks=_callbacks(job, description, listener),
+        callbacks=callbacks,
         decisions=job.decisions,
         faults=active(job.run.inject, job.decisions),
         device=job.built.device,
         dtype=job.built.dtype,
         asked=job.control.heard,
+        settles=saves.due if job.built.device.type == "cuda" else lambda step: True,
     )
     return trainer.train()
 
 
-def _callbacks(job: Job, description: dict[str, Any], listener: Listener | None) -> list[Callback]:
-    """In the order in which they see a step."""
+def callbacks_of(
+    job: Job, description: dict[str, Any], listener: Listener | None
+) -> tuple[list[Callback], Checkpoints]:
+    """In the order in which they see a step; and the one that saves."""
     first = job.ranks.is_first
     writer = MetricWriter(job.ws, job.name, from_step=job.built.state.step) if first else None
     metrics = Metrics(job.run, writer, rate_of(job.run, job.built.model.config, job.built.device), job.ranks)
     files = open_writer(job.ws, job.name, job.run, job.ranks, job.lease)
     rules = Rules(job.ws, job.name, _rules(job), metrics, job.built.parts)
+    saves = Checkpoints(job.run, job.ranks, job.source, metrics, files, description)
     callbacks: list[Callback] = [
         metrics,
         *([Windows(job.ws, job.name)] if first else []),
-        DroppedSteps(job.ws, job.name, job.run, job.ranks, metrics),
+        DroppedSteps(job.ws, job.name, job.ranks),
         rules,
-        Checkpoints(job.run, job.ranks, job.source, metrics, files, description),
+        *_fp8_health(job),
+        saves,
     ]
     callbacks += installed_callbacks(Situation(job.ws, job.name, job.run, job.ranks, job.built.state.step))
     if listener is not None and first:
         told = Progress(job.run, metrics, listener, lambda: files.newest, lambda: rules.incident)
         callbacks.append(told)
-    return callbacks
+    return callbacks, saves
+
+
+def _fp8_health(job: Job) -> list[Callback]:
+    """Where the plan counts. Before checkpoints, so that what a step decided is on record when it is saved."""
+    plan = job.run.precision.fp8
+    if plan.counters_every is None or not job.built.fp8_modules:
+        return []
+    return [Fp8Health(job.ws, job.name, job.built.model, plan, job.ranks, job.built.state.step)]
 
 
 def _rules(job: Job) -> tuple[Rule, ...]:

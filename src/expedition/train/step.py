@@ -85,6 +85,7 @@ def train_step(
 
     rate = learning_rate(run, state.step) * learning_rate_factor(state.step, faults)
     optimizer.step(rate, clip_scale(gradient_norm, run.clip_norm), verdict.keep)
+    parts.forward.updated()
     state.window = bad_step.remember(state.window, sums.loss, gradient_norm, verdict.keep)
     state.counters_LE = torch.where(verdict.keep, state.counters_LE + sums.counts_LE.long(), state.counters_LE)
     state.step += 1

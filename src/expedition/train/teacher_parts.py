@@ -13,6 +13,7 @@ import torch
 from expedition.errors import UsageError
 from expedition.plan.models import Programme
 from expedition.plan.runs import RunPlan, TeacherPlan
+from expedition.train.accelerator import prepare_accelerator
 from expedition.train.batches import BatchSource, TensorBatch, to_tensors
 from expedition.train.compute import Forward
 from expedition.train.decisions import data_step, decisions
@@ -67,6 +68,7 @@ def teach(
         require_settings(found["settings"], settings, name)
         if len(found["parts"]) >= parts:
             return found
+    prepare_accelerator(ws, run)
     fix_numerics(run)
     device = choose_device(run)
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))

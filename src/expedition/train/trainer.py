@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from expedition.train.control import Ask, agreed
 from expedition.train.decisions import Decision, data_step
 from expedition.train.injection import spoil_batch
 from expedition.train.objective import Parts
+from expedition.train.seen import Figures, Sight
 from expedition.train.step import TrainState, train_step
 from expedition.train.stopwatch import Stopwatch
 
@@ -49,6 +51,10 @@ class Trainer:
     dtype: torch.dtype = torch.float32
     asked: Callable[[], Ask] = lambda: Ask.NOTHING
     """What somebody asked this process for; asked before the first step and after every one."""
+    settles: Callable[[int], bool] = lambda step: True
+    """Whether a step's figures are wanted as soon as it is done, by its number and alike on every rank. Otherwise callbacks
+    see them a step later, so that an accelerator never waits for the host; the last step's, and those before a save or
+    a stop, are always seen at once."""
 
     def train(self) -> Outcome:
         """Run the loop; callbacks are told the ending, also when a step raises ("failed")."""
@@ -56,15 +62,16 @@ class Trainer:
         try:
             outcome = self._loop()
         finally:
+            gc.unfreeze()
             for callback in reversed(self.callbacks):
                 callback.at_end(outcome.ending)
         return outcome
 
     def _loop(self) -> Outcome:
-        ranks, total = self.parts.ranks, self.parts.run.total_steps
+        ranks, first, total = self.parts.ranks, self.state.step, self.parts.run.total_steps
         if (early := agreed(ranks, self.asked())) >= Ask.STOP:
             return Outcome(_ending(early), self.state.step)
-        watch, split = Stopwatch(self.device), sequence_split(ranks)
+        watch, split, sight = Stopwatch(self.device), sequence_split(ranks), Sight(self.settles)
         with closing(self._batches()) as made:
             for place, numpy_batches in made:
                 spoilt = [spoil_batch(batch, place, self.faults) for batch in numpy_batches]
@@ -75,12 +82,16 @@ class Trainer:
 
                 samples = tuple(int(sample) for batch in spoilt for sample in batch.sample_ids)
                 last, ask = self.state.step == total, agreed(ranks, self.asked())
-                done = Done(result, self.state, batches, samples, watch.step_times(), last, ask)
+                figures = Figures(result, watch.step_times(), samples, batches)
+                seen = sight.add(result.step, figures, now=last or ask >= Ask.SAVE)
+                done = Done(result, self.state, batches, samples, seen, last, ask)
                 for callback in self.callbacks:
                     if (incident := callback.after_step(done)) is not None:
                         return Outcome("paused", self.state.step, incident)
                 if ask >= Ask.STOP and not last:
                     return Outcome(_ending(ask), self.state.step)
+                if result.step == first and self.device.type == "cuda":
+                    gc.freeze()  # what is there stays: looking through it again and again would hold up the host
                 watch.lap("other_s")
         return Outcome("finished", self.state.step)
 

@@ -184,6 +184,7 @@ def _rehearsal_1b(programme: Programme, course: Course) -> tuple[Step, ...]:
         Step(
             "reports-1b", "pretrain-1b", "W9–W10", "Performance, first evaluation, launch manual",
             (
+                start("train", "profile", "--run", "1b", "--steps", "4"),
                 start("train", "performance", "--run", "1b"),
                 start("evaluate", "run", "--run", "1b", "--data", course.data_dir, "--max-items", "48"),
                 call("cluster", "goodput"),

@@ -53,6 +53,9 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("gpu_temperature_c", "°C", "accelerator core temperature", "hardware"),
     Metric("gpu_power_w", "W", "accelerator power draw", "hardware"),
     Metric("gpu_memory_bytes", "bytes", "accelerator memory in use", "hardware"),
+    Metric(
+        "peak_memory_bytes", "bytes", "most that the accelerator's allocator held in the step, first rank", "hardware"
+    ),
     Metric("gpu_utilisation", "1", "share of time in which a kernel ran", "hardware"),
 )
 """Scalar metrics, in the order in which documentation prints them."""

@@ -119,6 +119,7 @@ def write_version(
     shard_documents: int = 16,
     dataset: str = "dataset",
     sources: Sequence[dict[str, Any]] = (),
+    rule: MediaRule = RULE,
 ) -> dict[str, Any]:
     """Write shards, tables, tokenizer and manifest of a version as `expedition data build` does."""
     folder = f"data/{dataset}/{version}"
@@ -129,7 +130,7 @@ def write_version(
             of_kind = [documents_of(version, item, number) for number, item in enumerate(made) if item.kind == kind]
             for number, start in enumerate(range(0, len(of_kind), shard_documents)):
                 name = f"shards/{kind}-{number:05d}.tar"
-                built = write_one(place, name, of_kind[start : start + shard_documents])
+                built = write_one(place, name, of_kind[start : start + shard_documents], rule)
                 shards.append(built)
                 ws.store.write(f"{folder}/{name}", (place / "shard.tar").read_bytes())
         provenance = {
@@ -174,9 +175,9 @@ def documents_of(version: str, made: Made, number: int) -> Document:
     )
 
 
-def write_one(place: Path, name: str, documents: list[Document]) -> BuiltShard:
+def write_one(place: Path, name: str, documents: list[Document], rule: MediaRule) -> BuiltShard:
     """One shard, left in `place`/shard.tar; its table stays for the index."""
-    rows = rows_of(document_batch(documents).to_pylist(), [0] * len(documents), byte_tokenizer(), RULE)
+    rows = rows_of(document_batch(documents).to_pylist(), [0] * len(documents), byte_tokenizer(), rule)
     placed = list(write_shard(place / "shard.tar", [pa.Table.from_batches([rows])]))
     table = place / f"{name.replace('/', '-')}.arrow"
     write_table(table, pa.Table.from_pylist(placed, schema=PLACED_SCHEMA))

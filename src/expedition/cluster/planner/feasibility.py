@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from expedition.cluster.planner.hardware import Hardware
@@ -12,6 +12,7 @@ from expedition.cluster.planner.operations import decoder_counts
 from expedition.errors import UsageError
 from expedition.plan.cluster import ClusterPlan, StoragePlan
 from expedition.plan.models import Programme
+from expedition.plan.runs import OptimizerPlan
 from expedition.plan.shapes import ModelShape
 
 DAY_S = 86_400.0
@@ -32,6 +33,13 @@ class Demand:
     """Planned model FLOP utilisation, causal count over bf16 peak."""
     utilisation: float
     """Planned productive over wall time."""
+    optimizer: OptimizerPlan = OptimizerPlan()
+    """What a rank keeps for each weight."""
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields; of the optimiser what decides its bytes."""
+        rest = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "optimizer"}
+        return {**rest, "optimizer": self.optimizer.model_dump(mode="json", include={"kind", "weights", "moments"})}
 
 
 def main_run_demand(programme: Programme, model: str | None, mfu: float, weeks: float) -> Demand:
@@ -51,6 +59,7 @@ def main_run_demand(programme: Programme, model: str | None, mfu: float, weeks: 
         weeks=weeks,
         mfu=mfu,
         utilisation=programme.cluster.min_effective_utilisation,
+        optimizer=run.optimizer,
     )
 
 
@@ -115,13 +124,13 @@ def parallel_choices(shape: ModelShape, hardware: Hardware, demand: Demand) -> l
     return [
         _choice(
             (f"EP1 + HSDP{node}", "weights move, ahead of use; no rank waits for a busy expert"),
-            memory_estimate(shape, demand.micro_batch_tokens, node, expert_parallel=False),
+            memory_estimate(shape, demand.micro_batch_tokens, node, demand.optimizer, expert_parallel=False),
             gather_s,
             compute_s,
         ),
         _choice(
             (f"EP{node}", "tokens move when they are needed; the busiest expert sets the pace"),
-            memory_estimate(shape, demand.micro_batch_tokens, node, expert_parallel=True),
+            memory_estimate(shape, demand.micro_batch_tokens, node, demand.optimizer, expert_parallel=True),
             exchange_s,
             compute_s,
         ),
@@ -154,7 +163,7 @@ def plan_cluster(models: Mapping[str, ModelShape], cluster: ClusterPlan, demand:
     choices = parallel_choices(shape, hardware, demand)
     chosen = min(choices, key=lambda choice: choice.exposed_share)
     return {
-        "demand": asdict(demand),
+        "demand": demand.to_json(),
         "hardware": asdict(hardware),
         "parameters": {"total": counts.total_parameters, "active": counts.active_parameters},
         "fit": asdict(fit(shape, hardware, demand)),

@@ -7,6 +7,7 @@ patches and frames, not on tokens).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from expedition.plan.shapes import ModelShape
@@ -46,3 +47,27 @@ def decoder_counts(shape: ModelShape, sequence: int, vocabulary: int = VOCABULAR
     total = shared + moe_layers * shape.experts * expert + norms + table * (1 if shape.tied_embeddings else 2)
     causal = 3 * 2 * 2 * shape.heads * head * sequence / 2 * shape.layers
     return DecoderCounts(total, active_matrices + norms, 6.0 * active_matrices, causal)
+
+
+def decoder_parameters(shape: ModelShape, vocabulary: int = VOCABULARY) -> Iterator[tuple[str, int, int]]:
+    """(name, dimensions, elements) of every parameter of decoder, embeddings and head, named as in the model."""
+    width, head = shape.hidden, shape.head_dim
+    yield "model.embed_tokens.weight", 2, vocabulary * width
+    if not shape.tied_embeddings:
+        yield "lm_head.weight", 2, vocabulary * width
+    yield "model.norm.weight", 1, width
+    for layer in range(shape.layers):
+        name = f"model.layers.{layer}"
+        for projection, heads in (("q", shape.heads), ("k", shape.kv_heads), ("v", shape.kv_heads), ("o", shape.heads)):
+            yield f"{name}.self_attn.{projection}_proj.weight", 2, width * heads * head
+        for norm in ("q_norm", "k_norm"):
+            yield f"{name}.self_attn.{norm}.weight", 1, head
+        for norm in ("input_layernorm", "post_attention_layernorm"):
+            yield f"{name}.{norm}.weight", 1, width
+        if layer in shape.dense_layers:
+            for projection in ("gate", "up", "down"):
+                yield f"{name}.mlp.{projection}_proj.weight", 2, width * shape.dense_inner
+        else:
+            yield f"{name}.mlp.gate.weight", 2, width * shape.experts
+            yield f"{name}.mlp.experts.gate_up_proj", 3, shape.experts * 2 * width * shape.expert_inner
+            yield f"{name}.mlp.experts.down_proj", 3, shape.experts * width * shape.expert_inner

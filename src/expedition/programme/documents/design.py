@@ -106,13 +106,15 @@ def _fp8(programme: Programme) -> str:
     lines = [
         "## 5. FP8 policy",
         "",
-        "| run | compute | FP8 modules | scale | forward | gradient |",
+        "| run | compute | FP8 modules | recipe | forward | gradient |",
         "|---|---|---|---|---|---|",
     ]
     for name, run in programme.runs.items():
         fp8 = run.precision.fp8
         modules = ", ".join(f"`{module}`" for module in fp8.modules) or "none"
-        lines.append(f"| {name} | {run.precision.compute} | {modules} | {fp8.scale} | {fp8.forward} | {fp8.gradient} |")
+        lines.append(
+            f"| {name} | {run.precision.compute} | {modules} | {fp8.recipe} | {fp8.forward} | {fp8.gradient} |"
+        )
     lines += ["", "Master weights and optimiser states are fp32. Products run through torch's scaled matrix products;"]
     lines += ["TransformerEngine stays an optional second."]
     return "\n".join(lines) + "\n"

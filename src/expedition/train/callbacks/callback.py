@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from expedition.train.batches import TensorBatch
 from expedition.train.control import Ask
+from expedition.train.seen import Seen
 from expedition.train.step import StepResult, TrainState
 
 Ending = Literal["finished", "paused", "held", "interrupted", "failed"]
@@ -16,14 +17,17 @@ Ending = Literal["finished", "paused", "held", "interrupted", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A step that was just done. Valid during the call only: gradients and batches are those of this step."""
+    """A step that was just done, or on an accelerator just asked of it. Valid during the call only: gradients and batches
+    are those of this step."""
 
     result: StepResult
+    """On the device: whoever reads a value waits for it. Figures that cost no waiting are in `seen`."""
     state: TrainState
     batches: Sequence[TensorBatch]
     sample_ids: tuple[int, ...]
-    times: dict[str, float]
-    """Seconds by part: data_s, forward_backward_s, optimizer_s, other_s, step_s."""
+    seen: tuple[Seen, ...]
+    """Steps whose figures are known since the call before, in order: on the CPU this one, on an accelerator as a rule the
+    one before (`Trainer.settles`)."""
     last: bool
     """The run's last step."""
     ask: Ask = Ask.NOTHING

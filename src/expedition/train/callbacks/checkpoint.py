@@ -46,12 +46,20 @@ class Checkpoints:
         self._run, self._ranks, self._source, self._metrics = run, ranks, source, metrics
         self._writer, self._description, self._clock = writer, description, clock
         self._saved_at = clock()
+        self._answered = (-1, False)
+
+    def due(self, step: int) -> bool:
+        """Whether the plan wants a checkpoint after `step`; asked again for the same step, the same answer. A collective
+        where the clock decides."""
+        if self._answered[0] != step:
+            self._answered = (step, self._permanent(step) or self._ephemeral_due(step))
+        return self._answered[1]
 
     def after_step(self, done: Done) -> str | None:
         """Take a snapshot if one is due; never pauses a run."""
-        permanent = done.last or self._run.crosses(self._run.checkpoint.permanent_every, done.result.step)
-        if permanent or done.ask >= Ask.SAVE or self._ephemeral_due(done.result.step):
-            self._save(done, permanent)
+        step = done.result.step
+        if self.due(step) or done.ask >= Ask.SAVE or done.last:
+            self._save(done, done.last or self._permanent(step))
         return None
 
     def at_end(self, ending: Ending) -> None:
@@ -61,6 +69,9 @@ class Checkpoints:
                 self._writer.finish()
         else:
             self._writer.finish()
+
+    def _permanent(self, step: int) -> bool:
+        return self._run.crosses(self._run.checkpoint.permanent_every, step)
 
     def _ephemeral_due(self, step: int) -> bool:
         every = self._run.checkpoint.ephemeral_every

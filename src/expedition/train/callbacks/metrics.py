@@ -12,6 +12,7 @@ from expedition.plan.runs import RunPlan
 from expedition.train.callbacks.callback import Done, Ending
 from expedition.train.losses import top_share
 from expedition.train.reports.rate import Rate
+from expedition.train.seen import HostCopy, Seen
 from expedition.train.update.groups import gradient_norms
 from expedition.watch.catalogue import EXPERT_TOKENS
 from expedition.watch.rules import Observation
@@ -21,36 +22,49 @@ from expedition.watch.segments import MetricWriter
 class Metrics:
     """Figures are global, so the first rank's `writer` writes them; the others have None.
 
-    `latest` is the row of the step that was just done, for the callbacks after this one; None on a step without a row.
+    `rows` are those that this call brought, for the callbacks after this one.
     """
 
     def __init__(self, run: RunPlan, writer: MetricWriter | None, rate: Rate, ranks: Ranks) -> None:
         self._run, self._writer, self._rate, self._ranks = run, writer, rate, ranks
-        self.latest: Observation | None = None
+        self.rows: list[Observation] = []
+        self._norms: dict[int, tuple[list[str], HostCopy]] = {}
 
     def after_step(self, done: Done) -> str | None:
         """Append a row every `metrics_every` steps and at the last one."""
-        self.latest = None
-        step = done.result.step
-        if (step + 1) % self._run.metrics_every and not done.last:
-            return None
-        values = {**scalars(done), **self._rate.figures(done), **self._group_norms(done)}
+        self._take_norms(done)
+        self.rows = [self._append(seen) for seen in done.seen if self._wanted(seen.result.step)]
+        return None
+
+    def _wanted(self, step: int) -> bool:
+        return (step + 1) % self._run.metrics_every == 0 or step + 1 == self._run.total_steps
+
+    def _append(self, seen: Seen) -> Observation:
+        step = seen.result.step
+        values = {**scalars(seen), **self._rate.figures(seen), **self._norms_of(step)}
         tokens = self._run.tokens_after(step + 1)
         time_s = math.nan
         if self._writer is not None:
-            counts_LE = done.result.counts_LE
-            vectors = {EXPERT_TOKENS: counts_LE.cpu().numpy()} if counts_LE.shape[0] else None
+            counts_LE = seen.result.counts_LE
+            vectors = {EXPERT_TOKENS: counts_LE.numpy()} if counts_LE.shape[0] else None
             time_s = self._writer.append(step, tokens, values, vectors)
-        self.latest = Observation(step, tokens, time_s, values)
-        return None
+        return Observation(step, tokens, time_s, values)
 
-    def _group_norms(self, done: Done) -> dict[str, float]:
-        """Where the plan asks for them. A collective."""
-        every, optimizer = self._run.group_norms_every, done.state.optimizer
-        if every is None or (done.result.step + 1) % every:
-            return {}
+    def _take_norms(self, done: Done) -> None:
+        """Norms of the gradients that are there now, where the plan asks for them. A collective."""
+        step, every, optimizer = done.result.step, self._run.group_norms_every, done.state.optimizer
+        if every is None or (step + 1) % every or not self._wanted(step):
+            return
         norms = gradient_norms(optimizer.groups, optimizer.plan, self._ranks)
-        return {f"gradient_norm/{group}": norm for group, norm in norms.items()}
+        self._norms[step] = list(norms), HostCopy(list(norms.values()))
+
+    def _norms_of(self, step: int) -> dict[str, float]:
+        """Of groups that have gradients."""
+        if step not in self._norms:
+            return {}
+        groups, copy = self._norms.pop(step)
+        norms = zip(groups, copy.read(), strict=True)
+        return {f"gradient_norm/{group}": float(norm) for group, norm in norms if norm}
 
     def flush(self) -> None:
         """Make rows durable; called before a checkpoint is written."""
@@ -61,9 +75,9 @@ class Metrics:
         self.flush()
 
 
-def scalars(done: Done) -> dict[str, float]:
-    """A step's figures by their names in the catalogue. Waits for the device once."""
-    result = done.result
+def scalars(seen: Seen) -> dict[str, float]:
+    """A step's figures by their names in the catalogue."""
+    result = seen.result
     values = {
         "loss": result.loss,
         "gradient_norm": result.gradient_norm,
@@ -75,7 +89,9 @@ def scalars(done: Done) -> dict[str, float]:
     }
     numbers = torch.stack([value.detach().double() for value in values.values()]).tolist()
     figures = dict(zip(values, numbers, strict=True))
-    figures |= {"learning_rate": result.learning_rate, **done.times}
+    figures |= {"learning_rate": result.learning_rate, **seen.times}
+    if seen.memory_bytes is not None:
+        figures["peak_memory_bytes"] = float(seen.memory_bytes)
     for kind, loss in zip(KINDS, result.loss_K.tolist(), strict=True):
         if not math.isnan(loss):
             figures[f"loss/{kind}"] = loss

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import torch
-
 from expedition.plan.runs import RunPlan
 from expedition.train.callbacks.callback import Done, Ending
 from expedition.train.callbacks.metrics import Metrics
@@ -32,7 +30,7 @@ class Moment:
     left_s: float
     """Seconds to the last step at the rate of the last steps."""
     memory_bytes: int | None
-    """Most that the accelerator's allocator has held on this rank; without one, what the process holds now."""
+    """Most that the accelerator's allocator held in the step on this rank; without one, what the process holds now."""
     starved_share: float
     """Share of this attempt's time that went to waiting for data."""
     checkpoint: str | None
@@ -68,18 +66,20 @@ class Progress:
 
     def after_step(self, done: Done) -> str | None:
         """Never pauses a run."""
-        self._recent.append(done.times["step_s"])
-        self._waited_s += done.times["data_s"]
-        self._spent_s += done.times["step_s"]
-        row = self._metrics.latest
-        if row is not None:
+        for seen in done.seen:
+            self._recent.append(seen.times["step_s"])
+            self._waited_s += seen.times["data_s"]
+            self._spent_s += seen.times["step_s"]
+        for row in self._metrics.rows:
             steps, total = row.step + 1, self._run.total_steps
             moment = Moment(
                 done=steps,
                 total=total,
                 figures=dict(row.values),
                 left_s=(total - steps) * sum(self._recent) / len(self._recent),
-                memory_bytes=memory_bytes(done.result.loss.device),
+                memory_bytes=int(row.values["peak_memory_bytes"])
+                if "peak_memory_bytes" in row.values
+                else resident_bytes(),
                 starved_share=self._waited_s / max(self._spent_s, 1e-9),
                 checkpoint=self._checkpoint(),
                 incident=self._incident(),
@@ -91,10 +91,8 @@ class Progress:
         """Nothing to do."""
 
 
-def memory_bytes(device: torch.device) -> int | None:
-    """What training holds on this rank: the allocator's most on an accelerator, else the process's resident memory."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
+def resident_bytes() -> int | None:
+    """Resident memory of this process; None where the system does not tell."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except (OSError, IndexError, ValueError):

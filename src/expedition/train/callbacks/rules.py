@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from expedition.train.callbacks.callback import Done, Ending
@@ -33,13 +34,13 @@ class Rules:
 
     def after_step(self, done: Done) -> str | None:
         """The incident that pauses the run, None to go on."""
-        row = self._metrics.latest
-        if row is None:
+        if not self._metrics.rows:
             return None
-        alarms = observe(self._rules, row) if self._ranks.is_first else []
+        found = [observe(self._rules, row) if self._ranks.is_first else [] for row in self._metrics.rows]
+        alarms = [alarm for row in found for alarm in row]
         if not self._ranks.any(bool(alarms)):
             return None
-        diagnosis = diagnose(self._parts, done)
+        diagnosis = self._diagnose(done)
         self._metrics.flush()
         pausing = None
         for alarm in alarms:
@@ -50,6 +51,11 @@ class Rules:
 
     def at_end(self, ending: Ending) -> None:
         """Nothing is left open."""
+
+    def _diagnose(self, done: Done) -> dict[str, Any]:
+        """Samples and activations of the last row's step; gradients are of the step that was asked for last."""
+        seen = next(seen for seen in done.seen if seen.result.step == self._metrics.rows[-1].step)
+        return diagnose(self._parts, replace(done, batches=seen.batches, sample_ids=seen.sample_ids))
 
     def _open(self, alarm: Alarm, diagnosis: dict[str, Any]) -> str:
         self.incident = incident = str(open_incident(self._ws, report_alarm(alarm, self._run, diagnosis))["id"])

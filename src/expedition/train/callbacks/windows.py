@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from expedition.errors import StorageError
 from expedition.train.callbacks.callback import Done, Ending
 from expedition.workspace import AlreadyExists, Workspace
@@ -17,16 +15,17 @@ class Windows:
     def __init__(self, ws: Workspace, run: str) -> None:
         self._ws, self._run = ws, run
         self._steps: list[int] = []
-        self._dropped: list[Tensor] = []
+        self._dropped = 0
         self._seconds = {"wall_s": 0.0, "data_s": 0.0, "overhead_s": 0.0}
 
     def after_step(self, done: Done) -> str | None:
         """Never pauses a run."""
-        self._steps.append(done.result.step)
-        self._dropped.append(~done.result.verdict.keep)
-        self._seconds["wall_s"] += done.times["step_s"]
-        self._seconds["data_s"] += done.times["data_s"]
-        self._seconds["overhead_s"] += done.times["other_s"]
+        for seen in done.seen:
+            self._steps.append(seen.result.step)
+            self._dropped += int(~seen.result.verdict.keep)
+            self._seconds["wall_s"] += seen.times["step_s"]
+            self._seconds["data_s"] += seen.times["data_s"]
+            self._seconds["overhead_s"] += seen.times["other_s"]
         if self._seconds["wall_s"] >= WINDOW_S:
             self._write()
         return None
@@ -43,12 +42,12 @@ class Windows:
                 run=self._run,
                 first_step=self._steps[0],
                 last_step=self._steps[-1],
-                skipped=sum(int(dropped) for dropped in self._dropped),
+                skipped=self._dropped,
                 **self._seconds,
             )
         except AlreadyExists:
             raise
         except StorageError:
             return  # a full disk does not end a run: the window grows until it can be written
-        self._steps, self._dropped = [], []
+        self._steps, self._dropped = [], 0
         self._seconds = dict.fromkeys(self._seconds, 0.0)

@@ -1,1 +1,1 @@
-"""The rules by which `optimizer.py` changes weights: groups, AdamW, Muon, rounding. Pure functions of tensors."""
+"""The rules by which `optimizer.py` changes weights: groups, Muon. Pure functions of tensors."""

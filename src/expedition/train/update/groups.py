@@ -20,8 +20,6 @@ Rule = Literal["adamw", "muon"]
 _FUSED = (("*.attn.qkv.weight", 3), ("*.experts.gate_up_proj", 2))
 """Matrices side by side in one parameter, as equal blocks of output rows. Muon makes each orthogonal by itself."""
 
-_STACKED = "*.experts.*"
-
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -39,7 +37,7 @@ def group_parameters(parameters: Mapping[str, Tensor], plan: OptimizerPlan) -> l
     found: dict[str, Group] = {}
     for name, parameter in parameters.items():
         own = _own_group(name, plan)
-        rule: Rule = "muon" if plan.kind == "muon" and is_muons(name, parameter, plan) else "adamw"
+        rule: Rule = "muon" if plan.is_muons(name, parameter.dim()) else "adamw"
         decay = plan.weight_decay if parameter.dim() >= 2 else 0.0
         if own is not None and own.weight_decay is not None:
             decay = own.weight_decay
@@ -56,12 +54,6 @@ def _own_group(name: str, plan: OptimizerPlan) -> ParameterGroup | None:
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def is_muons(name: str, parameter: Tensor, plan: OptimizerPlan) -> bool:
-    """Whether Muon updates a parameter: a matrix, or a stack of experts' matrices, that no pattern leaves to AdamW."""
-    matrices = parameter.dim() == 2 or (parameter.dim() == 3 and fnmatchcase(name, _STACKED))
-    return matrices and not _matches(name, plan.muon.adamw)
 
 
 def blocks_of(name: str) -> int:
@@ -101,13 +93,15 @@ def _describe(group: Group, plan: OptimizerPlan) -> dict[str, Any]:
         "parameters": count,
         "weight_decay": group.weight_decay,
         "learning_rate_factor": group.learning_rate_factor,
-        "state_bytes": count * plan.state_bytes(2 if group.rule == "adamw" else 1),
+        "state_bytes": sum(
+            value.numel() * plan.state_bytes(name, value.dim()) for name, value in group.parameters.items()
+        ),
         "examples": list(group.parameters)[:3],
     }
 
 
-def gradient_norms(groups: Iterable[Group], plan: OptimizerPlan, ranks: Ranks) -> dict[str, float]:
-    """L2 norm of each group's gradients before clipping, without groups that have none. Waits for the device.
+def gradient_norms(groups: Iterable[Group], plan: OptimizerPlan, ranks: Ranks) -> dict[str, Tensor]:
+    """L2 norm of each group's gradients before clipping, on the device; 0 for groups that have none.
 
     A collective: stages of a pipeline have other groups, so each is asked for all that there can be.
     """
@@ -118,8 +112,7 @@ def gradient_norms(groups: Iterable[Group], plan: OptimizerPlan, ranks: Ranks) -
         members = found[label].parameters.values() if label in found else ()
         gradients = [parameter.grad for parameter in members if parameter.grad is not None]
         norms[label] = squared_norm(gradients or [torch.zeros((), device=device)], ranks).sqrt()
-    values = torch.stack(list(norms.values())).tolist()
-    return {label: value for label, value in zip(norms, values, strict=True) if value}
+    return norms
 
 
 def _labels(plan: OptimizerPlan) -> list[str]:
