@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.train.fp8_convergence.arms import TITLES
 
 COLOURS = ("#1f4e8c", "#c2571a", "#2a7d4f", "#8a3f8f", "#555555")
-WIDTH, HEIGHT, LEFT, RIGHT = 760, 250, 64, 16
+WIDTH, HEIGHT, LEFT, RIGHT = 940, 250, 64, 220
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Panel:
                 parts.append(f'<polygon points="{" ".join(above + below[::-1])}" fill="{colour}" opacity="0.15"/>')
             points = " ".join(at(x, y) for x, y in zip(line.x, line.y, strict=True))
             parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.4"/>')
-            text = f'x="{WIDTH - RIGHT - 4}" y="{top + 34 + 15 * number}" class="l" fill="{colour}"'
+            text = f'x="{WIDTH - RIGHT + 10}" y="{top + 40 + 18 * number}" style="fill:{colour}"'
             parts.append(f"<text {text}>{escape(line.title)}</text>")
         return "\n".join(parts)
 
@@ -71,7 +71,7 @@ def picture(panels: Sequence[Panel], about: str) -> str:
     """Panels one below the other."""
     style = (
         "text{font:12px sans-serif;fill:#333}.t{font-weight:bold}.y{text-anchor:end}.x{text-anchor:middle}"
-        ".l{text-anchor:end}.g{stroke:#ddd}.m{stroke:#999;stroke-dasharray:5 4;fill:none}"
+        ".g{stroke:#ddd}.m{stroke:#999;stroke-dasharray:5 4;fill:none}"
     )
     height = HEIGHT * len(panels)
     drawn = "\n".join(panel.draw(HEIGHT * number) for number, panel in enumerate(panels))
