@@ -30,11 +30,11 @@ done
 expedition data build "$folder/raw" --version v0.1 --skip-unapproved -w "$ws" > "$folder/build.log" 2>&1 || { tail -5 "$folder/build.log"; exit 1; }
 
 say "attempt 1, killed after $((steps / 3)) steps"
-expedition train run 1b -w "$ws" > "$folder/attempt-1.log" 2>&1 & process=$!
+"$python" -m expedition train run 1b -w "$ws" > "$folder/attempt-1.log" 2>&1 & process=$!
 until_step $((steps / 3)) $process "$folder/attempt-1.log"
 kill -9 $process; wait $process 2>/dev/null || true
 say "attempt 2, stopped by SIGTERM after $((steps * 2 / 3)) steps"
-expedition train resume 1b -w "$ws" > "$folder/attempt-2.log" 2>&1 & process=$!
+"$python" -m expedition train resume 1b -w "$ws" > "$folder/attempt-2.log" 2>&1 & process=$!
 until_step $((steps * 2 / 3)) $process "$folder/attempt-2.log"
 kill -TERM $process; wait $process && code=0 || code=$?
 [ $code -eq 4 ] || { echo "exit $code after SIGTERM, not 4"; exit 1; }
